@@ -1,0 +1,27 @@
+# The baseline of faseg_r18_camvid.py: the same backbone, data, seed and schedule.
+_base_ = [
+    'mmseg::_base_/default_runtime.py',
+    './_base_/models/mask2former.py',
+    './_base_/datasets/camvid.py',
+    './_base_/schedules/scratch_1500.py',
+]
+custom_imports = dict(imports=['mmseg_faseg'], allow_failed_imports=False)
+num_classes = 11
+model = dict(
+    data_preprocessor=dict(size=(256, 256)),
+    backbone=dict(
+        type='ResNet',
+        depth=18,
+        num_stages=4,
+        out_indices=(0, 1, 2, 3),
+        norm_cfg=dict(type='BN', requires_grad=True),
+        norm_eval=False,
+        style='pytorch',
+        init_cfg=None,
+    ),
+    decode_head=dict(
+        in_channels=[64, 128, 256, 512],
+        num_classes=num_classes,
+        loss_cls=dict(class_weight=[1.0] * num_classes + [0.1]),
+    ),
+)

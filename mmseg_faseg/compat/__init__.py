@@ -1,0 +1,3 @@
+from . import torchvision
+
+torchvision.ensure_importable()
