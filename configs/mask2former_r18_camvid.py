@@ -22,6 +22,9 @@ model = dict(
     decode_head=dict(
         in_channels=[64, 128, 256, 512],
         num_classes=num_classes,
+        num_queries=50,
+        pixel_decoder=dict(encoder=dict(num_layers=3)),
+        train_cfg=dict(num_points=4096),
         loss_cls=dict(class_weight=[1.0] * num_classes + [0.1]),
     ),
 )

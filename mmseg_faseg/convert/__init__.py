@@ -1,0 +1,3 @@
+from .mask2former import load_mask2former
+
+__all__ = ['load_mask2former']

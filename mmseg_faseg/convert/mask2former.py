@@ -1,0 +1,109 @@
+"""Starts FASeg from a checkpoint of MMSegmentation's Mask2Former."""
+
+import re
+from typing import NamedTuple
+
+from mmengine.logging import print_log
+from mmengine.runner.checkpoint import CheckpointLoader
+from torch import Tensor, nn
+
+_LAYER = re.compile(r'(decode_head\.transformer_decoder\.layers\.)(\d+)(\..+)')
+_MASK2FORMER_LEVELS = 3
+
+
+class InitReport(NamedTuple):
+    """Keys of a partial initialisation.
+
+    Attributes:
+        taken: The model's keys that came from the checkpoint.
+        new: The model's keys that keep their own initialisation.
+        left: The checkpoint's keys that found no place.
+    """
+
+    taken: list[str]
+    new: list[str]
+    left: list[str]
+
+
+def load_mask2former(model: nn.Module, path: str) -> InitReport:
+    """Initialises a FASeg segmentor from a Mask2Former checkpoint, and logs what was taken.
+
+    Layers are mapped round by round: Mask2Former's layer 3 r + j visits level j, as FASeg's layer
+    4 r + j does; the layers on level 3 are new. The classifier is taken if the number of classes
+    is the same.
+
+    Args:
+        model: A segmentor with a ``FASegHead``.
+        path: File or URL of the checkpoint.
+
+    Returns:
+        What was taken, what is new and what was left.
+
+    Raises:
+        ValueError: If the file is no Mask2Former checkpoint, or one for another backbone or width.
+    """
+    checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
+    source = checkpoint.get('state_dict', checkpoint)
+    if not any(_LAYER.match(key) for key in source):
+        raise ValueError(
+            f'{path} is no Mask2Former checkpoint of MMSegmentation: no decoder layers'
+        )
+    own = model.state_dict()
+    mapped = {
+        _rename(key, model.decode_head.num_transformer_feat_level): (key, value)
+        for key, value in source.items()
+    }
+    taken, left = {}, []
+    for name, (key, value) in mapped.items():
+        value = _fit(name, value, own)
+        if value is None:
+            left.append(key)
+        else:
+            taken[name] = value
+    report = InitReport(list(taken), [name for name in own if name not in taken], left)
+    _check(report, path, own, mapped)
+    model.load_state_dict(taken, strict=False)
+    _log(report, path)
+    return report
+
+
+def _rename(key: str, num_levels: int) -> str:
+    match = _LAYER.fullmatch(key)
+    if match is None:
+        return key
+    round_, level = divmod(int(match[2]), _MASK2FORMER_LEVELS)
+    return f'{match[1]}{num_levels * round_ + level}{match[3]}'
+
+
+def _fit(name: str, value: Tensor, own: dict[str, Tensor]) -> Tensor | None:
+    """The value for a parameter of the model, or None if it does not fit."""
+    if name not in own:
+        return None
+    if name == 'decode_head.level_embed.weight' and len(value) < len(own[name]):
+        merged = own[name].clone()
+        merged[: len(value)] = value
+        return merged
+    return value if value.shape == own[name].shape else None
+
+
+def _check(report: InitReport, path: str, own: dict, mapped: dict) -> None:
+    classifier = 'decode_head.cls_embed.'
+    for name, (key, value) in mapped.items():
+        misfit = name in own and name not in report.taken and not name.startswith(classifier)
+        if misfit and 'criterion' not in name and 'class_weight' not in name:
+            raise ValueError(
+                f'{path} does not fit this model: {key} has shape {tuple(value.shape)}, '
+                f'expected {tuple(own[name].shape)}'
+            )
+    if not any(name.startswith('backbone.') for name in report.taken):
+        raise ValueError(f'{path} is for another backbone: no backbone parameter has its name here')
+
+
+def _log(report: InitReport, path: str) -> None:
+    print_log(
+        f'Initialised from Mask2Former {path}: '
+        f'{len(report.taken)} taken, {len(report.new)} new, {len(report.left)} left',
+        logger='current',
+    )
+    for title, keys in report._asdict().items():
+        print_log(f'{title}: {", ".join(keys) or "none"}', logger='current')

@@ -1,0 +1,23 @@
+from .attention import FocusAttention
+from .faseg_head import FASegHead
+from .high_res_attention import HighResolutionCrossAttention
+from .pixel_decoder import FASegPixelDecoder
+from .positional_encoding import ConditionalPositionalEncoding
+from .positional_query import (
+    AnchorPositionalQuery,
+    DynamicFocusPositionalQuery,
+    LearnedPositionalQuery,
+)
+from .segmentor import FASegSegmentor
+
+__all__ = [
+    'AnchorPositionalQuery',
+    'ConditionalPositionalEncoding',
+    'DynamicFocusPositionalQuery',
+    'FASegHead',
+    'FASegPixelDecoder',
+    'FASegSegmentor',
+    'FocusAttention',
+    'HighResolutionCrossAttention',
+    'LearnedPositionalQuery',
+]
