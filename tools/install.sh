@@ -5,49 +5,98 @@
 #   TORCH=torch==2.11.0 tools/install.sh     another torch than the tested one
 #
 # A torch that the interpreter already has (a CUDA build, say) is kept and shared with .venv.
+# Where packages come from is pip's own setting: PIP_INDEX_URL, PIP_EXTRA_INDEX_URL and the like.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 python=${PYTHON:-python3}
-constraints=mmseg_faseg/constraints.txt
-pinned() { grep "^$1[=<>]" "$constraints"; }
+tested=mmseg_faseg/constraints.txt
+constraints=.venv/constraints.txt
+stamp=.venv/complete
+
 say() { printf '\n==> %s\n' "$*"; }
+die() { printf 'error: %s\n' "$*" >&2; exit 2; }
+pinned() { grep "^$1[=<>]" "$tested"; }
 venv() { .venv/bin/python "$@"; }
-pip() { venv -m pip install --quiet --disable-pip-version-check --constraint <(grep ^setuptools "$constraints") "$@"; }
+pip() { venv -m pip --disable-pip-version-check install --quiet "$@"; }
+has() { venv -c "import importlib.metadata as m; m.version('$1')" 2>/dev/null; }
+# What the environment depends on; it also breaks when the folder is moved.
+recipe() { { echo "$PWD ${TORCH:-}"; cat tools/install.sh "$tested" setup.cfg pyproject.toml; } | cksum; }
+mmcv_works() { venv -c 'import torch, mmcv._ext' 2>/dev/null; }
+mmcv_has_cuda() { venv -c 'import torch, mmcv._ext as e; e.get_compiling_cuda_version()[0].isdigit() or exit(1)' 2>/dev/null; }
 
-"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
-    { echo "mmseg_faseg needs Python 3.11 or newer, $python is $("$python" -V); set PYTHON=..." >&2; exit 2; }
-command -v c++ g++ >/dev/null ||
-    { echo 'mmcv is compiled from source: install a C++ compiler first (g++, Debian: build-essential)' >&2; exit 2; }
+check_machine() {
+    command -v "$python" >/dev/null || die "there is no $python: set PYTHON to Python 3.11 or newer"
+    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+        die "mmseg_faseg needs Python 3.11 or newer, $python is $("$python" -V 2>&1): set PYTHON"
+    "$python" -c 'import ensurepip, venv' 2>/dev/null ||
+        die "$python cannot make virtual environments: install venv (Debian: apt-get install python3-venv)"
+    command -v c++ >/dev/null || command -v g++ >/dev/null ||
+        die 'mmcv is compiled from source: install a C++ compiler (Debian: apt-get install g++)'
+    "$python" -c 'import os, sys, sysconfig
+sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))' ||
+        die "mmcv is compiled from source: install Python's headers (Debian: apt-get install python3-dev)"
+}
 
-if [ ! -x .venv/bin/pip ]; then
-    site=()
-    if "$python" -c 'import torch' 2>/dev/null; then site=(--system-site-packages); fi
-    say "Making .venv with $("$python" -V)" ${site:+'on top of the torch that is installed'}
-    "$python" -m venv "${site[@]}" .venv
+make_venv() {
+    if venv -m pip --version >/dev/null 2>&1; then return; fi
+    check_machine
+    local shared=()
+    if "$python" -c 'import torch' 2>/dev/null; then shared=(--system-site-packages); fi
+    say "Making .venv with $("$python" -V)" ${shared:+"on top of the torch it has"}
+    # --clear: an interruption may have left half of one
+    "$python" -m venv --clear "${shared[@]}" .venv
+    # --system-site-packages reaches past a virtual environment, to the Python below it
+    [ -z "${shared:-}" ] || "$python" -c 'import sys, sysconfig
+if sys.prefix != sys.base_prefix: print(sysconfig.get_path("purelib"))' >"$(venv -c \
+        'import sysconfig; print(sysconfig.get_path("purelib"))')/shared_torch.pth"
+}
+
+install_torch() {
+    say 'Installing build tools and torch (an installed torch is kept)'
+    pip "$(pinned setuptools)" wheel ninja psutil numpy
+    if ! venv -c 'import torch' 2>/dev/null; then pip "${TORCH:-$(pinned torch)}"; fi
+    venv -c 'import torch; print("torch", torch.__version__, "CUDA", torch.version.cuda)'
+    # From here on nothing may replace that torch.
+    grep -v '^torch' "$tested" >"$constraints"
+    venv -c 'import torch; print(f"torch=={torch.__version__}")' >>"$constraints"
+}
+
+install_open_mmlab() {
+    say 'Installing OpenMMLab packages'
+    pip --constraint "$constraints" mmengine mmsegmentation mmdet mmpretrain ftfy regex
+    # Released in step with torch: 0.28 goes with 2.13, 0.26 with 2.11. Its compiled operators need
+    # CUDA libraries, but only its Python parts are used here, so it comes without dependencies.
+    has torchvision || pip --no-deps "torchvision==$(venv -c \
+        'import torch; print(f"0.{int(torch.__version__.split(chr(46))[1]) + 15}.*")')"
+}
+
+install_mmcv() {
+    local cuda
+    cuda=$(venv -c 'import torch
+from torch.utils.cpp_extension import CUDA_HOME
+print(int(bool(torch.version.cuda and CUDA_HOME)))')
+    if mmcv_works && { [ "$cuda" = 0 ] || mmcv_has_cuda; }; then return; fi
+    say "Compiling $(pinned mmcv)$([ "$cuda" = 0 ] || echo ' with CUDA operators'):" \
+        'about 9 minutes on 2 cores; pip keeps the result for the next time'
+    # torch finds ninja by PATH; without it the build uses one core
+    export PATH="$PWD/.venv/bin:$PATH" MMCV_WITH_OPS=1 FORCE_CUDA=$cuda MAX_JOBS=${MAX_JOBS:-$(nproc)}
+    pip --no-build-isolation --constraint "$constraints" "$(pinned mmcv)"
+    if mmcv_works && { [ "$cuda" = 0 ] || mmcv_has_cuda; }; then return; fi
+    say 'The mmcv that was there is for another torch: compiling it again'
+    pip --no-build-isolation --no-cache-dir --force-reinstall --no-deps "$(pinned mmcv)"
+}
+
+if venv -c '' 2>/dev/null && [ "$(cat $stamp 2>/dev/null)" = "$(recipe)" ]; then
+    echo '==> .venv is complete'
+    exit
 fi
-
-say 'Installing build tools and torch (an installed torch is kept)'
-pip "$(pinned setuptools)" wheel ninja psutil
-if ! venv -c 'import torch' 2>/dev/null; then pip "${TORCH:-$(pinned torch)}"; fi
-venv -c 'import torch; print("torch", torch.__version__, "CUDA", torch.version.cuda)'
-
-say 'Installing OpenMMLab packages'
-open_mmlab=()
-for name in mmengine mmsegmentation mmdet mmpretrain; do open_mmlab+=("$(pinned $name)"); done
-pip "${open_mmlab[@]}" ftfy regex
-# torchvision's published CPU-less build is taken without its dependencies: mmpretrain needs its
-# Python parts only. It is released in step with torch: 2.13 goes with 0.28, 2.11 with 0.26.
-if ! venv -c 'import importlib.metadata as m; m.version("torchvision")' 2>/dev/null; then
-    pip --no-deps "torchvision==$(venv -c 'import torch; print(f"0.{int(torch.__version__.split(chr(46))[1]) + 15}.*")')"
-fi
-
-if ! venv -c 'import importlib.metadata as m; m.version("mmcv")' 2>/dev/null; then
-    cuda=$(venv -c 'import torch; from torch.utils.cpp_extension import CUDA_HOME; print(int(bool(torch.version.cuda and CUDA_HOME)))')
-    say "Compiling $(pinned mmcv)$([ "$cuda" = 1 ] && echo ' with CUDA operators'): about 9 minutes on 2 cores, once per machine (pip caches it)"
-    MMCV_WITH_OPS=1 FORCE_CUDA=$cuda MAX_JOBS=${MAX_JOBS:-$(nproc)} pip --no-build-isolation "$(pinned mmcv)"
-fi
-
+make_venv
+rm -f $stamp
+install_torch
+install_open_mmlab
+install_mmcv
 say 'Installing mmseg_faseg'
-pip --no-build-isolation --editable '.[tests]'
+pip --no-build-isolation --constraint "$constraints" --editable '.[tests]'
 venv -c 'import mmseg_faseg; print("mmseg_faseg", mmseg_faseg.__version__, "is ready: source .venv/bin/activate")'
+recipe >$stamp

@@ -1,3 +1,18 @@
-from . import torchvision
+"""What keeps OpenMMLab working on today's PyTorch. Importing it does all of it, in this order."""
+
+from .versions import check_versions
+
+check_versions()
+
+from . import torchvision  # noqa: E402  versions first: it imports torch
 
 torchvision.ensure_importable()
+
+from . import amp  # noqa: E402, F401  torchvision first: MMEngine and MMDet import it
+from .checkpoints import allow_mmengine_checkpoints  # noqa: E402
+from .configs import config_path, register_config_names  # noqa: E402
+
+allow_mmengine_checkpoints()
+register_config_names()
+
+__all__ = ['config_path']

@@ -1,3 +1,5 @@
 from .camvid import CamVidDataset
+from .toy_scenes import ToyScenesDataset
+from .transforms import AntialiasedResizeShortestEdge
 
-__all__ = ['CamVidDataset']
+__all__ = ['AntialiasedResizeShortestEdge', 'CamVidDataset', 'ToyScenesDataset']

@@ -1,0 +1,45 @@
+# ADE20K, 150 classes, crops of 512. Another place than the default: ADE20K_ROOT=/path.
+_base_ = 'mmseg::_base_/datasets/ade20k.py'
+data_root = '{{$ADE20K_ROOT:data/ade/ADEChallengeData2016}}'
+crop_size = (512, 512)
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations'),
+    dict(
+        type='RandomChoiceResize',
+        scales=[512 * tenths // 10 for tenths in range(5, 21)],
+        resize_type='AntialiasedResizeShortestEdge',
+        max_size=2048,
+    ),
+    dict(type='RandomCrop', crop_size=crop_size),
+    dict(type='PhotoMetricDistortion'),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='Pad', size=crop_size[::-1], pad_val=dict(img=128, seg=255)),
+    dict(type='PackSegInputs'),
+]
+test_resize = dict(type='AntialiasedResizeShortestEdge', scale=512, max_size=2048)
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    test_resize,
+    dict(type='LoadAnnotations'),  # after the resize: scores are compared at the original size
+    dict(type='PackSegInputs'),
+]
+tta_pipeline = [
+    dict(type='LoadImageFromFile'),
+    test_resize,
+    dict(
+        type='TestTimeAug',
+        transforms=[
+            [
+                dict(type='AntialiasedResizeShortestEdge', scale=scale, max_size=3584)
+                for scale in (256, 384, 512, 640, 768, 896)
+            ],
+            [dict(type='RandomFlip', prob=prob, direction='horizontal') for prob in (0.0, 1.0)],
+            [dict(type='LoadAnnotations')],
+            [dict(type='PackSegInputs')],
+        ],
+    ),
+]
+train_dataloader = dict(batch_size=2, dataset=dict(data_root=data_root, pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(data_root=data_root, pipeline=test_pipeline))
+test_dataloader = val_dataloader

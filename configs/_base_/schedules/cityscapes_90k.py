@@ -1,0 +1,6 @@
+_base_ = './ade20k_160k.py'
+max_iters = 90_000
+param_scheduler = [
+    dict(type='PolyLR', power=0.9, eta_min=0, begin=0, end=max_iters, by_epoch=False)
+]
+train_cfg = dict(max_iters=max_iters)

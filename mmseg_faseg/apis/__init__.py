@@ -1,0 +1,13 @@
+from .config import OptionsAction, load_config, work_dir_of
+from .errors import UserError, one_line_errors
+from .run import test, train
+
+__all__ = [
+    'OptionsAction',
+    'UserError',
+    'load_config',
+    'one_line_errors',
+    'test',
+    'train',
+    'work_dir_of',
+]

@@ -1,0 +1,121 @@
+"""Looks for files that a run will need, before it starts and writes anything."""
+
+import os
+import re
+import socket
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from urllib.parse import urlparse
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmengine.runner import checkpoint as mmengine_checkpoint
+
+from ..engine.data_check import check_data_roots
+from .errors import UserError
+
+_CONNECT_SECONDS = 30
+
+
+def check_data(cfg: Config, dataloaders: Iterable[str]) -> None:
+    """Lists the files of the data sets that a run uses.
+
+    Args:
+        cfg: The config of the run.
+        dataloaders: Such as ``['test_dataloader']``.
+
+    Raises:
+        UserError: Names the first folder that is missing or empty, and how to give another one.
+    """
+    variables = [name for name in cfg.env_variables if name.endswith('_ROOT')]
+    by_environment = ''.join(f' or {name}=/path in the environment' for name in variables)
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmseg')):
+        try:
+            check_data_roots(*(cfg[loader].dataset for loader in dataloaders))
+        except FileNotFoundError as error:
+            raise UserError(f'{error} Use --cfg-options data_root=/path{by_environment}.') from None
+
+
+def check_checkpoint(name: str) -> None:
+    """Checks that a checkpoint given by path exists; addresses are left to MMEngine.
+
+    Raises:
+        UserError: There is no such file.
+    """
+    if '://' not in name and not os.path.isfile(os.path.expanduser(name)):
+        raise UserError(f'there is no checkpoint {name}')
+
+
+def check_pretrained(cfg: Config) -> None:
+    """Sees to it that the weights which parts of the model start from are on this machine.
+
+    Those given by address are fetched to PyTorch's folder of checkpoints, by the first process of
+    each machine.
+
+    Raises:
+        UserError: Names the file, where to put it, and how to start without it.
+    """
+    whole = cfg.model.get('mask2former')  # replaces those of the backbone
+    weights = [('model.mask2former', whole)] if whole else pretrained_weights(cfg.model, 'model')
+    for key, name in weights:
+        without = f'start without: --cfg-options {key}=None'
+        url = _address_of(name)
+        if url is None:
+            if '://' not in name and not os.path.isfile(os.path.expanduser(name)):
+                raise UserError(
+                    f'{key}: there is no file {name}: put the weights there, or {without}'
+                )
+            continue
+        file = Path(torch.hub.get_dir(), 'checkpoints', os.path.basename(urlparse(url).path))
+        if file.exists() or int(os.environ.get('LOCAL_RANK', 0)) > 0:
+            continue
+        try:
+            _fetch(url, file)
+        except OSError as error:
+            raise UserError(
+                f'{key}: cannot fetch {url} ({error}): put the file at {file}, or {without}'
+            ) from None
+
+
+def pretrained_weights(node: object, key: str) -> Iterator[tuple[str, str]]:
+    """Pairs of config key and checkpoint of all ``Pretrained`` initialisations in a config."""
+    children = node.items() if isinstance(node, dict) else ()
+    if isinstance(node, list | tuple):
+        children = enumerate(node)
+    if isinstance(node, dict) and node.get('type') == 'Pretrained' and 'checkpoint' in node:
+        # A list of initialisations is given up as a whole.
+        yield re.sub(r'\.\d+$', '', key), node['checkpoint']
+    for name, child in children:
+        yield from pretrained_weights(child, f'{key}.{name}')
+
+
+def _address_of(name: str) -> str | None:
+    """The http address of a checkpoint; None for a local file and for other stores."""
+    scheme, separator, rest = name.partition('://')
+    if not separator or scheme in ('http', 'https'):
+        return name if separator else None
+    tables = {
+        'torchvision': mmengine_checkpoint.get_torchvision_models,
+        'open-mmlab': mmengine_checkpoint.get_external_models,
+        'openmmlab': mmengine_checkpoint.get_external_models,
+        'mmcls': mmengine_checkpoint.get_mmcls_models,
+    }
+    if scheme not in tables:
+        return None
+    addresses = tables[scheme]()
+    if rest not in addresses:
+        raise UserError(f'MMEngine knows no weights {name}')
+    return addresses[rest]
+
+
+def _fetch(url: str, file: Path) -> None:
+    """Downloads whole or not at all; gives up on a host that does not answer."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    print(f'Fetching {url} to {file}', flush=True)
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_CONNECT_SECONDS)
+    try:
+        torch.hub.download_url_to_file(url, str(file))
+    finally:
+        socket.setdefaulttimeout(before)

@@ -1,0 +1,123 @@
+"""Reads a config and applies what the command line says about it."""
+
+import argparse
+import difflib
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.runner import Runner
+
+from ..compat.configs import PREFIX, config_path
+from .errors import UserError
+
+DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+# Read by MMEngine besides the Runner's arguments, and by us.
+_OTHER_KEYS = (
+    'data_root',
+    'sync_bn',
+    'find_unused_parameters',
+    'model_wrapper_cfg',
+    'activation_checkpointing',
+    'efficient_conv_bn_eval',
+    'runner_type',
+    'compile',
+)
+
+
+class OptionsAction(DictAction):
+    """MMEngine's ``KEY=VALUE`` arguments, with an error that quotes what could not be read."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: list[str],
+        option_string: str | None = None,
+    ) -> None:
+        """Adds the options to ``namespace``."""
+        wrong = [value for value in values if not value.partition('=')[0] or '=' not in value]
+        if wrong:
+            raise UserError(f'{option_string} takes KEY=VALUE, got {", ".join(map(repr, wrong))}')
+        try:
+            super().__call__(parser, namespace, values, option_string)
+        except AssertionError as error:
+            raise UserError(f'{option_string}: {error}') from None
+
+
+def load_config(name: str, options: dict[str, Any] | None = None) -> Config:
+    """Reads a config and merges options into it.
+
+    Args:
+        name: Path of a config, or one of ours by name: ``mmseg_faseg::faseg_swin-t_ade20k.py``.
+        options: What ``--cfg-options`` gave: dotted keys and values. ``data_root`` replaces the
+            data root of every data set.
+
+    Raises:
+        UserError: There is no such config, or an option does not fit it.
+    """
+    try:
+        cfg = Config.fromfile(config_path(name) if name.startswith(PREFIX) else name)
+    except OSError as error:
+        raise UserError(f'config {name}: {error}') from None
+    options = options or {}
+    _check_option_names(cfg, options)
+    try:
+        cfg.merge_from_dict(options)
+    except (KeyError, TypeError) as error:
+        raise UserError(f'--cfg-options {_spelled(options)}: {error.args[0]}') from None
+    if 'data_root' in options:
+        for loader in DATALOADERS:
+            for dataset in datasets_of(cfg.get(loader)):
+                dataset.data_root = options['data_root']
+    return cfg
+
+
+def datasets_of(dataloader: ConfigDict | None) -> Iterator[ConfigDict]:
+    """Data sets of a data loader's config, those inside wrappers included."""
+    waiting = [dataloader.get('dataset')] if dataloader else []
+    while waiting:
+        dataset = waiting.pop()
+        if not isinstance(dataset, dict):
+            continue
+        inner = dataset.get('datasets', [dataset['dataset']] if 'dataset' in dataset else [])
+        waiting.extend(inner)
+        if not inner:
+            yield dataset
+
+
+def _check_option_names(cfg: Config, options: dict[str, Any]) -> None:
+    """Finds misspelled keys, which MMEngine would add to the config and never read."""
+    known = {*cfg.keys(), *inspect.signature(Runner).parameters, *_OTHER_KEYS}
+    wrong = []
+    for option in options:
+        *parents, _ = option.split('.')
+        first = option.split('.')[0]
+        if first not in known:
+            wrong.append(_unknown(option, first, known))
+            continue
+        node = cfg
+        for parent in parents:
+            close = difflib.get_close_matches(parent, node) if isinstance(node, dict) else []
+            if close and parent not in node:
+                wrong.append(_unknown(option, parent, node))
+            node = node.get(parent) if isinstance(node, dict | Config) else None
+    if wrong:
+        raise UserError(f'--cfg-options: {"; ".join(wrong)}')
+
+
+def _unknown(option: str, key: str, known: Any) -> str:
+    close = difflib.get_close_matches(key, known, n=1)
+    hint = f', did you mean {close[0]!r}?' if close else ''
+    return f'{option}: the config has no {key!r}{hint}'
+
+
+def _spelled(options: dict[str, Any]) -> str:
+    return ' '.join(f'{key}={value}' for key, value in options.items())
+
+
+def work_dir_of(cfg: Config, work_dir: str | None) -> str:
+    """Where a run writes: the argument, else what the config says, else named after the config."""
+    return work_dir or cfg.get('work_dir') or str(Path('work_dirs', Path(cfg.filename).stem))

@@ -1,0 +1,69 @@
+"""What has to change in a run when there is no GPU, or fewer than processes."""
+
+import os
+
+import torch
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.dist import init_dist, is_distributed
+
+from .errors import UserError
+
+
+def prepare_devices(cfg: Config) -> None:
+    """Fits a config to the devices of this machine; with enough GPUs nothing changes.
+
+    Without a GPU, distributed runs use gloo (the process group is made here), and synchronised
+    batch norm, which needs CUDA, becomes batch norm.
+
+    Raises:
+        UserError: There are fewer GPUs than processes on this machine.
+    """
+    if get_device() != 'cpu':
+        _check_visible_gpus(cfg.launcher)
+        return
+    if _replace_sync_bn(cfg.model):
+        print('No GPU: SyncBN does not run here and is replaced by BN', flush=True)
+    if cfg.launcher != 'none':
+        if not is_distributed():
+            _init_gloo(cfg.launcher)
+        wrapper = dict(
+            type='MMDistributedDataParallel',
+            broadcast_buffers=False,
+            find_unused_parameters=cfg.get('find_unused_parameters', False),
+        )
+        # MMEngine would name a device by its number, which DDP refuses on a CPU.
+        cfg.model_wrapper_cfg = {**wrapper, **cfg.get('model_wrapper_cfg', {}), 'device_ids': None}
+
+
+def _check_visible_gpus(launcher: str) -> None:
+    names = ('LOCAL_WORLD_SIZE', 'SLURM_NTASKS_PER_NODE')
+    processes = next((int(os.environ[name]) for name in names if name in os.environ), 1)
+    visible = torch.cuda.device_count()
+    if launcher != 'none' and torch.cuda.is_available() and processes > visible:
+        raise UserError(
+            f'{processes} processes were started on this machine, one per GPU, but {visible} GPUs '
+            'are visible (CUDA_VISIBLE_DEVICES): lower GPUS'
+        )
+
+
+def _replace_sync_bn(node: object) -> bool:
+    """Turns every SyncBN of a config into BN; says whether there was one."""
+    if isinstance(node, dict):
+        found = node.get('type') == 'SyncBN'
+        if found:
+            node['type'] = 'BN'
+        return any([_replace_sync_bn(child) for child in node.values()]) or found
+    if isinstance(node, list | tuple):
+        return any([_replace_sync_bn(child) for child in node])
+    return False
+
+
+def _init_gloo(launcher: str) -> None:
+    """MMEngine's start of distributed runs, which selects a GPU whatever the backend."""
+    set_device = torch.cuda.set_device
+    torch.cuda.set_device = lambda device: None
+    try:
+        init_dist(launcher, backend='gloo')
+    finally:
+        torch.cuda.set_device = set_device

@@ -1,0 +1,158 @@
+"""Trains and tests a config with MMEngine's Runner. ``tools/`` parses arguments and calls this."""
+
+import pickle
+import re
+from contextlib import contextmanager
+
+from mmengine.config import Config
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner, find_latest_checkpoint
+
+from ..models import FASegSegmentor
+from .checks import check_checkpoint, check_data, check_pretrained, pretrained_weights
+from .devices import prepare_devices
+from .errors import UserError
+
+
+def train(cfg: Config, *, resume: bool = False, amp: bool = False, launcher: str = 'none') -> None:
+    """Trains, after checking that everything it needs is there.
+
+    Args:
+        cfg: Config with ``work_dir`` set.
+        resume: Go on from the latest checkpoint in ``work_dir``, or from ``cfg.load_from``. Without
+            a checkpoint training starts from the beginning.
+        amp: Mixed precision; without a GPU autocast in bfloat16.
+        launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
+
+    Raises:
+        UserError: The first thing that is missing or does not fit, before anything is written.
+    """
+    cfg.launcher = launcher
+    cfg.resume = resume
+    if amp:
+        _enable_amp(cfg)
+    loops = [name for name in ('train', 'val') if cfg.get(f'{name}_cfg')]
+    check_data(cfg, [f'{loop}_dataloader' for loop in loops])
+    start = cfg.get('load_from') or (find_latest_checkpoint(cfg.work_dir) if resume else None)
+    if start:
+        check_checkpoint(start)
+    else:
+        check_pretrained(cfg)
+    runner = _build_runner(cfg)
+    if start:
+        _forget_pretrained(runner)
+    with _refused_checkpoints(start):
+        runner.train()
+
+
+def test(
+    cfg: Config,
+    checkpoint: str,
+    *,
+    out: str | None = None,
+    show: bool = False,
+    show_dir: str | None = None,
+    wait_time: float = 2,
+    tta: bool = False,
+    launcher: str = 'none',
+) -> dict[str, float]:
+    """Tests a checkpoint on the test set.
+
+    Args:
+        cfg: Config with ``work_dir`` set.
+        checkpoint: File or address of the weights.
+        out: Folder for the predicted label maps, as PNG.
+        show: Show predictions in a window.
+        show_dir: Folder below which every prediction is painted.
+        wait_time: Seconds to show each prediction.
+        tta: Test-time augmentation with the config's ``tta_model`` and ``tta_pipeline``.
+        launcher: As in :func:`train`.
+
+    Returns:
+        Metrics by name, such as ``{'mIoU': 48.3}`` in percent.
+
+    Raises:
+        UserError: The first thing that is missing or does not fit, before anything is written.
+    """
+    cfg.launcher = launcher
+    cfg.load_from = checkpoint
+    cfg.resume = False
+    check_checkpoint(checkpoint)
+    if show or show_dir:
+        _enable_visualization(cfg, show, show_dir, wait_time)
+    if tta:
+        _enable_tta(cfg)
+    if out:
+        evaluators = cfg.test_evaluator
+        for evaluator in evaluators if isinstance(evaluators, list) else [evaluators]:
+            evaluator.update(output_dir=out, keep_results=True)
+    check_data(cfg, ['test_dataloader'])
+    with _refused_checkpoints(checkpoint):
+        return _build_runner(cfg).test()
+
+
+def _build_runner(cfg: Config) -> Runner:
+    prepare_devices(cfg)
+    hooks = list(cfg.get('custom_hooks') or [])
+    if not any(hook.get('type') == 'CheckpointCheckHook' for hook in hooks):
+        cfg.custom_hooks = [*hooks, dict(type='CheckpointCheckHook')]
+    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+
+
+def _enable_amp(cfg: Config) -> None:
+    wrapper = cfg.optim_wrapper
+    if wrapper.type not in ('OptimWrapper', 'AmpOptimWrapper'):
+        raise UserError(
+            f'--amp needs optim_wrapper.type OptimWrapper or AmpOptimWrapper, got {wrapper.type}'
+        )
+    wrapper.type = 'AmpOptimWrapper'
+    wrapper.setdefault('loss_scale', 'dynamic')
+
+
+def _enable_visualization(cfg: Config, show: bool, show_dir: str | None, wait_time: float) -> None:
+    hook = cfg.get('default_hooks', {}).get('visualization')
+    if not hook or 'visualizer' not in cfg:
+        raise UserError(
+            '--show and --show-dir need a visualizer and '
+            "default_hooks.visualization=dict(type='SegVisualizationHook') in the config"
+        )
+    hook.update(draw=True, interval=1)
+    if show:
+        hook.update(show=True, wait_time=wait_time)
+    if show_dir:
+        cfg.visualizer.save_dir = show_dir
+
+
+def _enable_tta(cfg: Config) -> None:
+    for key in ('tta_model', 'tta_pipeline'):
+        if key not in cfg:
+            raise UserError(f'--tta needs {key} in the config')
+    for name in ('dataset', 'datasets'):
+        if name in cfg.test_dataloader.dataset:
+            raise UserError('--tta needs a plain test data set, not one inside a wrapper')
+    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+    cfg.tta_model.module = cfg.model
+    cfg.model = cfg.tta_model
+
+
+def _forget_pretrained(runner: Runner) -> None:
+    """A checkpoint will replace all weights: those to start from need not be fetched."""
+    for module in runner.model.modules():
+        if any(pretrained_weights(getattr(module, 'init_cfg', None), '')):
+            module.init_cfg = None
+        if isinstance(module, FASegSegmentor):
+            module.mask2former = None
+
+
+@contextmanager
+def _refused_checkpoints(name: str | None):
+    """Says in one line which file PyTorch refused, and for which of its contents."""
+    try:
+        yield
+    except pickle.UnpicklingError as error:
+        foreign = re.search(r'GLOBAL (\S+)', str(error))
+        reason = f'asks for {foreign[1]}' if foreign else str(error).strip().splitlines()[-1]
+        raise UserError(
+            f'{name} is not loaded: it {reason}, but may hold only weights and what MMEngine '
+            'stores beside them'
+        ) from None

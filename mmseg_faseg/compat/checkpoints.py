@@ -1,0 +1,54 @@
+"""Lets MMEngine's checkpoints load with PyTorch's ``weights_only`` protection switched on.
+
+PyTorch >= 2.6 unpickles tensors and what has been declared safe, nothing else. MMEngine stores its
+loss curves beside the weights: ``HistoryBuffer`` objects, hence numpy arrays, and references to the
+buffer's statistics, which pickle writes as ``getattr(HistoryBuffer, 'mean')``. Those are declared
+safe here. The real ``getattr`` is not: it would reach any function of any module. In its place
+stands one that knows the four statistics only.
+"""
+
+import pickle
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from mmengine.logging import HistoryBuffer
+
+_STATISTICS = ('min', 'max', 'current', 'mean')
+
+
+def allow_mmengine_checkpoints() -> None:
+    """Declares safe what MMEngine writes into a checkpoint, and nothing that can run code."""
+    torch.serialization.add_safe_globals(
+        [HistoryBuffer, (_history_statistic, 'builtins.getattr'), *_numpy_globals()]
+    )
+
+
+def _history_statistic(owner: type, name: str) -> Callable:
+    """Stands in for ``getattr`` in a checkpoint.
+
+    Raises:
+        pickle.UnpicklingError: For anything but a statistic of ``HistoryBuffer``.
+    """
+    if owner is not HistoryBuffer or name not in _STATISTICS:
+        raise pickle.UnpicklingError(
+            f'GLOBAL builtins.getattr({owner!r}, {name!r}) is none of the statistics '
+            f'{_STATISTICS} of HistoryBuffer'
+        )
+    return getattr(HistoryBuffer, name)
+
+
+def _numpy_globals() -> list:
+    """What numpy's arrays and scalars are rebuilt with.
+
+    Taken from numpy itself and declared under both names of its module: numpy 1 writes
+    ``numpy.core``, numpy 2 ``numpy._core``. Arrays of Python objects stay refused.
+    """
+    functions = [np.zeros(1).__reduce__()[0], np.float64(0).__reduce__()[0]]
+    named = [
+        (function, f'numpy.{core}.multiarray.{function.__name__}')
+        for function in functions
+        for core in ('core', '_core')
+    ]
+    dtypes = {type(np.dtype(code)) for code in np.typecodes['All'] if code not in 'OV'}
+    return [np.ndarray, np.dtype, *named, *dtypes]

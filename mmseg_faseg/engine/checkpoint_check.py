@@ -1,0 +1,135 @@
+"""Refuses checkpoints of another model, which MMEngine would load in part and go on."""
+
+import re
+from collections.abc import Iterable, Mapping
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.registry import HOOKS
+from mmengine.runner import BaseLoop, Runner
+
+# What depends on the number of classes: new classes get new weights.
+_PER_CLASS = re.compile(r'(^|\.)(cls_embed|class_weight)(\.|$)')
+# Only trained with, so a model without it gives the same predictions.
+_UNUSED_IN_TEST = 'auxiliary_head.'
+
+
+class CheckpointMismatchError(ValueError):
+    """A checkpoint does not fit the model it is loaded into."""
+
+
+@HOOKS.register_module()
+class CheckpointCheckHook(Hook):
+    """Compares names and shapes of a checkpoint with the model before its weights are loaded.
+
+    Testing and resuming need all of them to match. Training from ``load_from`` may differ in the
+    shape of what depends on the number of classes (``cls_embed``, class weights), which then starts
+    anew; the log says what was taken, what is new and what was left.
+
+    Raises:
+        CheckpointMismatchError: The first names and the number of those that do not match.
+    """
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Checks a checkpoint that has been read but not yet loaded into the model."""
+        name = runner._load_from or 'the latest checkpoint'
+        weights = _weights_of(checkpoint, name)
+        if isinstance(checkpoint.get('meta'), dict):
+            # `Runner.resume` would run this entry as Python code. MMEngine does not write it.
+            checkpoint['meta'].pop('config', None)
+        differences = compare(_unwrapped(runner.model).state_dict(), weights)
+        fine_tuning = isinstance(runner._train_loop, BaseLoop) and not runner._resume
+        reshaped = {key for key in differences.reshaped if fine_tuning and _PER_CLASS.search(key)}
+        if not fine_tuning:
+            unused = [key for key in differences.unexpected if key.startswith(_UNUSED_IN_TEST)]
+            differences.unexpected = [key for key in differences.unexpected if key not in unused]
+        problem = differences.describe(without=reshaped)
+        if problem:
+            hint = ' (weights of a backbone alone go to its init_cfg)' if fine_tuning else ''
+            raise CheckpointMismatchError(f'{name} is of another model: {problem}{hint}')
+        if fine_tuning:
+            taken = len(weights) - len(reshaped)
+            runner.logger.info(
+                f'Fine-tuning from {name}: {taken} tensors taken; new, because their shape depends '
+                f'on the classes: {", ".join(sorted(reshaped)) or "none"}; left: none'
+            )
+
+
+class Differences:
+    """Where a checkpoint departs from a model.
+
+    Attributes:
+        missing: Names that only the model has.
+        unexpected: Names that only the checkpoint has.
+        reshaped: Names of different shape: in the checkpoint, in the model.
+    """
+
+    def __init__(
+        self,
+        missing: list[str],
+        unexpected: list[str],
+        reshaped: dict[str, tuple[torch.Size, torch.Size]],
+    ) -> None:
+        self.missing = missing
+        self.unexpected = unexpected
+        self.reshaped = reshaped
+
+    def describe(self, without: Iterable[str] = ()) -> str:
+        """One line with counts and the first names; empty if nothing differs.
+
+        Args:
+            without: Names whose shape is allowed to differ.
+        """
+        shapes = [
+            f'{key} {tuple(found)} instead of {tuple(wanted)}'
+            for key, (found, wanted) in self.reshaped.items()
+            if key not in without
+        ]
+        parts = [
+            _count_and_first(self.missing, 'missing'),
+            _count_and_first(self.unexpected, 'unexpected'),
+            _count_and_first(shapes, 'of another shape'),
+        ]
+        return '; '.join(part for part in parts if part)
+
+
+def compare(
+    model_state: Mapping[str, torch.Tensor], weights: Mapping[str, torch.Tensor]
+) -> Differences:
+    """Compares names and shapes of a model's state with a checkpoint's weights."""
+    # Batch norm counts its batches only since PyTorch 0.4.1; MMEngine does not ask for it either.
+    missing = [
+        key for key in model_state if key not in weights and 'num_batches_tracked' not in key
+    ]
+    return Differences(
+        missing=missing,
+        unexpected=[key for key in weights if key not in model_state],
+        reshaped={
+            key: (weights[key].shape, tensor.shape)
+            for key, tensor in model_state.items()
+            if key in weights and weights[key].shape != tensor.shape
+        },
+    )
+
+
+def _weights_of(checkpoint: dict, name: str) -> dict[str, torch.Tensor]:
+    """The checkpoint's weights, without the prefix that MMEngine strips, too."""
+    weights = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, dict) else None
+    if not weights or not all(isinstance(value, torch.Tensor) for value in weights.values()):
+        raise CheckpointMismatchError(
+            f'{name} holds no weights: expected a dict of tensors, or one under "state_dict"'
+        )
+    return {key.removeprefix('module.'): value for key, value in weights.items()}
+
+
+def _unwrapped(model: torch.nn.Module) -> torch.nn.Module:
+    """The model whose names the checkpoint uses: without DDP and test-time augmentation."""
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    return model
+
+
+def _count_and_first(names: list[str], what: str, show: int = 3) -> str:
+    more = ', ...' if len(names) > show else ''
+    return f'{len(names)} {what} ({", ".join(names[:show])}{more})' if names else ''

@@ -1,0 +1,82 @@
+import torch.nn as nn
+from mmcv.cnn import is_norm
+from mmengine.optim import DefaultOptimWrapperConstructor
+from mmseg.registry import OPTIM_WRAPPER_CONSTRUCTORS
+
+# Learned tables that stand alone as parameters, by the names OpenMMLab's backbones give them.
+POSITION_PARAMETERS = {'relative_position_bias_table', 'absolute_pos_embed', 'pos_embed'}
+# Embedding modules of the decode head. The pixel decoder's `level_encoding` is not among them.
+QUERY_EMBEDDINGS = {'query_feat', 'query_embed', 'level_embed'}
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class FASegOptimWrapperConstructor(DefaultOptimWrapperConstructor):
+    """The learning-rate and weight-decay rule of Mask2Former and FASeg, for any backbone.
+
+    Parameters of the backbone learn at ``backbone_lr_mult`` times the learning rate. No weight
+    decay for the weights and biases of all norm layers, the backbone's included; for
+    ``query_feat``, ``query_embed`` and the decoder's ``level_embed``; for relative position
+    tables and absolute position embeddings. All else decays, other biases and the pixel
+    decoder's ``level_encoding`` included. Frozen parameters are left out.
+
+    MMEngine's default constructor cannot say this in a few keys: a custom key for the backbone
+    switches its ``norm_decay_mult`` off. At most four parameter groups come out, so that the
+    optimizer's fused and multi-tensor paths work on long lists.
+
+    Args:
+        optim_wrapper_cfg (dict): Config of the optimizer wrapper; its ``optimizer`` needs an
+            ``lr``.
+        paramwise_cfg (dict, optional): May hold ``backbone_lr_mult`` (float). Default: 0.1.
+
+    Raises:
+        ValueError: ``optimizer`` without ``lr``, or a ``paramwise_cfg`` with other keys.
+    """
+
+    def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None):
+        # never empty: with no parameter-wise option the parent would apply no rule at all
+        super().__init__(optim_wrapper_cfg, dict(backbone_lr_mult=0.1) | dict(paramwise_cfg or {}))
+
+    def _validate_cfg(self) -> None:
+        super()._validate_cfg()
+        unknown = sorted(set(self.paramwise_cfg) - {'backbone_lr_mult'})
+        if unknown:
+            raise ValueError(
+                f'paramwise_cfg of FASegOptimWrapperConstructor holds {unknown}, but takes only '
+                "'backbone_lr_mult'; for rules of your own leave out `constructor`"
+            )
+        if self.base_lr is None:
+            raise ValueError(
+                'optim_wrapper.optimizer needs an `lr`: the backbone learns at a multiple of it, '
+                f'but got {dict(self.optimizer_cfg)}'
+            )
+
+    def add_params(self, params: list[dict], module: nn.Module) -> None:
+        """Append the parameter groups of a model to a list.
+
+        Args:
+            params (list[dict]): Groups for the optimizer; appended to in place.
+            module (nn.Module): The model; its backbone is the child named ``backbone``.
+        """
+        groups = {}
+        seen = set()
+        for prefix, owner in module.named_modules():
+            in_backbone = prefix.split('.')[0] == 'backbone'
+            for name, param in owner.named_parameters(recurse=False):
+                if not param.requires_grad or param in seen:
+                    continue
+                seen.add(param)
+                key = in_backbone, _decays(owner, prefix, name)
+                groups.setdefault(key, []).append(param)
+        params.extend(self._group(*key, group) for key, group in groups.items())
+
+    def _group(self, in_backbone: bool, decays: bool, params: list) -> dict:
+        lr = self.base_lr * (self.paramwise_cfg['backbone_lr_mult'] if in_backbone else 1)
+        group = dict(params=params, lr=lr)
+        # a group that decays takes the optimizer's own weight_decay
+        return group if decays else group | dict(weight_decay=0.0)
+
+
+def _decays(owner: nn.Module, prefix: str, name: str) -> bool:
+    """Whether parameter ``name`` of the module ``owner`` at ``prefix`` decays."""
+    is_query = isinstance(owner, nn.Embedding) and prefix.split('.')[-1] in QUERY_EMBEDDINGS
+    return not (is_norm(owner) or is_query or name in POSITION_PARAMETERS)

@@ -1,0 +1,172 @@
+"""A tiny model, tiny images and a way to call the tools, shared by the tests of the whole path."""
+
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+
+import mmseg_faseg  # noqa: F401  before any of OpenMMLab's packages, as in a config
+
+REPOSITORY = Path(__file__).parents[1]
+
+_CONFIG = """
+_base_ = [
+    'mmseg::_base_/default_runtime.py',
+    '{repository}/configs/_base_/models/faseg.py',
+]
+custom_imports = dict(imports={imports}, allow_failed_imports=False)
+width = 32
+attention = dict(embed_dims=width, num_heads=2)
+ffn = dict(embed_dims=width, feedforward_channels=width)
+encoder_layer = dict(
+    self_attn_cfg=dict(embed_dims=width, num_heads=2, num_points=2), ffn_cfg=ffn
+)
+decoder_layer = dict(self_attn_cfg=attention, cross_attn_cfg=attention, ffn_cfg=ffn)
+model = dict(
+    data_preprocessor=dict(size=(64, 64)),
+    backbone=dict(
+        type='ResNet',
+        depth=18,
+        base_channels=4,
+        num_stages=4,
+        out_indices=(0, 1, 2, 3),
+        norm_cfg=dict(type='SyncBN', requires_grad=True),
+        norm_eval=False,
+        style='pytorch',
+        init_cfg=None,
+    ),
+    decode_head=dict(
+        in_channels=[4, 8, 16, 32],
+        feat_channels=width,
+        out_channels=width,
+        num_classes=3,
+        num_queries=5,
+        pixel_decoder=dict(encoder=dict(num_layers=1, layer_cfg=encoder_layer)),
+        transformer_decoder=dict(num_layers=4, layer_cfg=decoder_layer),
+        train_cfg=dict(num_points=64),
+    ),
+)
+data_root = '{data_root}'
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations'),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackSegInputs'),
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations'),
+    dict(type='PackSegInputs'),
+]
+dataset = dict(
+    type='BaseSegDataset',
+    metainfo=dict(classes=('dark', 'grey', 'bright'), palette=[[0] * 3, [90] * 3, [255] * 3]),
+    data_root=data_root,
+    data_prefix=dict(img_path='images', seg_map_path='labels'),
+    img_suffix='.png',
+    reduce_zero_label=False,
+)
+train_dataloader = dict(
+    batch_size=2,
+    num_workers=0,
+    sampler=dict(type='InfiniteSampler', shuffle=True),
+    dataset=dict(**dataset, pipeline=train_pipeline),
+)
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=0,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(**dataset, pipeline=test_pipeline),
+)
+test_dataloader = val_dataloader
+val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
+test_evaluator = val_evaluator
+optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3))
+param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0, begin=0, end=4, by_epoch=False)]
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=4, val_interval=2)
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')
+default_hooks = dict(
+    timer=dict(type='IterTimerHook'),
+    logger=dict(type='LoggerHook', interval=1, log_metric_by_epoch=False),
+    param_scheduler=dict(type='ParamSchedulerHook'),
+    checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=2, save_best='mIoU'),
+    sampler_seed=dict(type='DistSamplerSeedHook'),
+    visualization=dict(type='SegVisualizationHook'),
+)
+randomness = dict(seed=0)
+{more}
+"""
+
+
+@pytest.fixture(scope='session')
+def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Data root with five images, an odd number, of 64 x 64: each label has its brightness."""
+    root = tmp_path_factory.mktemp('tiny_data')
+    (root / 'images').mkdir()
+    (root / 'labels').mkdir()
+    rng = np.random.default_rng(0)
+    for index in range(5):
+        label = np.kron(rng.integers(0, 3, (4, 4)), np.ones((16, 16))).astype(np.uint8)
+        image = 100 * label[..., None] + rng.integers(0, 40, (64, 64, 3)).astype(np.uint8)
+        cv2.imwrite(str(root / 'images' / f'{index}.png'), image)
+        cv2.imwrite(str(root / 'labels' / f'{index}.png'), label)
+    return root
+
+
+@pytest.fixture(scope='session')
+def write_config(tiny_data: Path):
+    """Writes the tiny model's config, with more settings at its end, to a path."""
+
+    def write(path: Path, more: str = '', imports: tuple[str, ...] = ('mmseg_faseg',)) -> Path:
+        text = _CONFIG.format(
+            repository=REPOSITORY, data_root=tiny_data, more=more, imports=list(imports)
+        )
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def run(*command: object, cwd: Path, **environment: object) -> SimpleNamespace:
+    """Runs a command in ``cwd`` on one thread; its ``returncode``, ``stdout`` and ``stderr``."""
+    env = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHON': sys.executable}
+    env.update({name: str(value) for name, value in environment.items()})
+    return subprocess.run(
+        [str(part) for part in command], cwd=cwd, env=env, capture_output=True, text=True
+    )
+
+
+def call_tool(tool: str, *arguments: object, monkeypatch: pytest.MonkeyPatch, cwd: Path) -> None:
+    """Runs ``tools/{tool}`` within this process, which saves the seconds of its imports."""
+    path = str(REPOSITORY / 'tools' / tool)
+    monkeypatch.setattr(sys, 'argv', [path, *map(str, arguments)])
+    monkeypatch.setenv('LOCAL_RANK', '0')
+    monkeypatch.chdir(cwd)
+    runpy.run_path(path, run_name='__main__')
+
+
+def run_tool(tool: str, *arguments: object, cwd: Path, **environment: object) -> SimpleNamespace:
+    """Runs ``tools/{tool}`` as a user would."""
+    path = REPOSITORY / 'tools' / tool
+    launcher = ['bash'] if tool.endswith('.sh') else [sys.executable]
+    return run(*launcher, path, *arguments, cwd=cwd, **environment)
+
+
+@pytest.fixture(scope='session')
+def trained(tmp_path_factory: pytest.TempPathFactory, write_config) -> SimpleNamespace:
+    """The tiny model after two of four iterations: its config, work dir and checkpoint."""
+    folder = tmp_path_factory.mktemp('trained')
+    config = write_config(folder / 'tiny.py')
+    result = run_tool('train.py', config, '--cfg-options', 'train_cfg.max_iters=2', cwd=folder)
+    assert result.returncode == 0, result.stderr
+    work_dir = folder / 'work_dirs' / 'tiny'
+    return SimpleNamespace(
+        config=config, work_dir=work_dir, checkpoint=work_dir / 'iter_2.pth', log=result.stdout
+    )

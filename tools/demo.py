@@ -1,0 +1,37 @@
+"""Makes toy scenes, trains FASeg on them for some minutes, evaluates it and draws pictures."""
+
+import argparse
+import sys
+
+from mmseg_faseg.apis import one_line_errors
+from mmseg_faseg.visualization.demo import run_demo
+
+LEAST_MIOU = 0.70
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        '--config',
+        default='mmseg_faseg::faseg_toy.py',
+        help='config file, or mmseg_faseg::NAME.py for one of ours (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--work-dir', help='for weights, logs and pictures (default: work_dirs/demo/CONFIG)'
+    )
+    parser.add_argument('--checkpoint', help='weights to evaluate and draw, without training')
+    parser.add_argument('--data-root', help='folder of the toy scenes (default: as the config)')
+    parser.add_argument('--iters', type=int, help='training iterations (default: as the config)')
+    return parser.parse_args()
+
+
+@one_line_errors
+def main() -> None:
+    args = parse_args()
+    miou = run_demo(args.config, args.work_dir, args.checkpoint, args.data_root, args.iters)
+    if miou < LEAST_MIOU:
+        sys.exit(f'The demo reached mIoU {miou:.3f}, less than the {LEAST_MIOU:.2f} it should.')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# tools/dist_test.sh CONFIG CHECKPOINT GPUS [arguments of test.py]
+# Several machines: call it on each with the same NNODES and MASTER_ADDR and its own NODE_RANK.
+# Without a GPU, GPUS counts processes, which talk through gloo.
+set -euo pipefail
+[ $# -ge 3 ] || { echo "usage: $0 CONFIG CHECKPOINT GPUS [arguments of test.py]" >&2; exit 2; }
+config=$1 checkpoint=$2 gpus=$3
+shift 3
+tools=$(dirname "$0")
+
+PYTHONPATH="$tools/..${PYTHONPATH:+:$PYTHONPATH}" exec "${PYTHON:-python}" -m torch.distributed.run \
+    --nnodes="${NNODES:-1}" \
+    --node-rank="${NODE_RANK:-0}" \
+    --master-addr="${MASTER_ADDR:-127.0.0.1}" \
+    --master-port="${PORT:-29500}" \
+    --nproc-per-node="$gpus" \
+    "$tools/test.py" "$config" "$checkpoint" --launcher pytorch "$@"

@@ -1,0 +1,40 @@
+"""Trains a segmentor. Takes the arguments of MMSegmentation's tools/train.py."""
+
+import argparse
+import os
+
+from mmseg_faseg.apis import OptionsAction, load_config, one_line_errors, train, work_dir_of
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file, or mmseg_faseg::NAME.py for one of ours')
+    parser.add_argument('--work-dir', help='where to write logs and checkpoints')
+    parser.add_argument(
+        '--resume', action='store_true', help='go on from the latest checkpoint in the work dir'
+    )
+    parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=OptionsAction,
+        metavar='KEY=VALUE',
+        help='change settings of the config; lists as key="[a,b]" or key=a,b; '
+        'data_root=PATH moves all data sets',
+    )
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    return parser.parse_args()
+
+
+@one_line_errors
+def main() -> None:
+    args = parse_args()
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    cfg = load_config(args.config, args.cfg_options)
+    cfg.work_dir = work_dir_of(cfg, args.work_dir)
+    train(cfg, resume=args.resume, amp=args.amp, launcher=args.launcher)
+
+
+if __name__ == '__main__':
+    main()
