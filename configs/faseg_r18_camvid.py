@@ -1,11 +1,10 @@
 # FASeg from scratch on CamVid, small enough for two CPU cores.
 _base_ = [
-    'mmseg::_base_/default_runtime.py',
+    './_base_/default_runtime.py',
     './_base_/models/faseg.py',
     './_base_/datasets/camvid.py',
     './_base_/schedules/scratch_1500.py',
 ]
-custom_imports = dict(imports=['mmseg_faseg'], allow_failed_imports=False)
 model = dict(
     data_preprocessor=dict(size=(256, 256)),
     backbone=dict(

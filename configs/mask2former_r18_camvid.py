@@ -1,11 +1,10 @@
 # The baseline of faseg_r18_camvid.py: the same backbone, data, seed and schedule.
 _base_ = [
-    'mmseg::_base_/default_runtime.py',
+    './_base_/default_runtime.py',
     './_base_/models/mask2former.py',
     './_base_/datasets/camvid.py',
     './_base_/schedules/scratch_1500.py',
 ]
-custom_imports = dict(imports=['mmseg_faseg'], allow_failed_imports=False)
 num_classes = 11
 model = dict(
     data_preprocessor=dict(size=(256, 256)),

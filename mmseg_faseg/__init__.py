@@ -1,4 +1,7 @@
-from . import compat  # noqa: F401  isort: skip  must come before anything of OpenMMLab's
-from . import datasets, models  # noqa: F401
+"""FASeg for MMSegmentation. Importing it registers everything and makes checkpoints loadable."""
 
-__version__ = '0.1.0'
+from . import compat  # isort: skip  before anything of OpenMMLab's
+from . import datasets, engine, models, visualization
+from .version import __version__
+
+__all__ = ['__version__', 'compat', 'datasets', 'engine', 'models', 'visualization']

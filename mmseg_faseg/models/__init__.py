@@ -9,6 +9,7 @@ from .positional_query import (
     LearnedPositionalQuery,
 )
 from .segmentor import FASegSegmentor
+from .tta import FASegTTAModel
 
 __all__ = [
     'AnchorPositionalQuery',
@@ -17,6 +18,7 @@ __all__ = [
     'FASegHead',
     'FASegPixelDecoder',
     'FASegSegmentor',
+    'FASegTTAModel',
     'FocusAttention',
     'HighResolutionCrossAttention',
     'LearnedPositionalQuery',

@@ -217,8 +217,9 @@ class FASegHead(Mask2FormerHead):
         """
         class_probs, mask_logits = self.predict_masks(x)
         size = input_size(batch_img_metas[0], test_cfg)
-        mask_logits = F.interpolate(mask_logits, size, mode='bilinear', align_corners=False)
-        return torch.einsum('bqk,bqhw->bkhw', class_probs, mask_logits.sigmoid())
+        with torch.autocast(mask_logits.device.type, enabled=False):
+            mask_logits = F.interpolate(mask_logits, size, mode='bilinear', align_corners=False)
+            return torch.einsum('bqk,bqhw->bkhw', class_probs, mask_logits.sigmoid())
 
     def _decode(self, x: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
         """Runs both decoders: normalised queries of all predictions, and the mask features."""

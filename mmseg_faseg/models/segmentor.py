@@ -71,14 +71,15 @@ class FASegSegmentor(EncoderDecoder):
                 SegDataSample(metainfo=dict(ori_shape=size, img_shape=size)) for _ in inputs
             ]
         windows = self._predict_windows(inputs)
-        for i, sample in enumerate(data_samples):
-            own = [
-                window._replace(
-                    class_probs=window.class_probs[i], mask_logits=window.mask_logits[i]
-                )
-                for window in windows
-            ]
-            self._add_prediction(sample, _score_map(own, size, sample.metainfo))
+        with torch.autocast(inputs.device.type, enabled=False):
+            for i, sample in enumerate(data_samples):
+                own = [
+                    window._replace(
+                        class_probs=window.class_probs[i], mask_logits=window.mask_logits[i]
+                    )
+                    for window in windows
+                ]
+                self._add_prediction(sample, _score_map(own, size, sample.metainfo))
         return data_samples
 
     def _predict_windows(self, inputs: Tensor) -> list[Window]:

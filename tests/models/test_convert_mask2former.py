@@ -73,7 +73,7 @@ def test_other_files_are_refused(mask2former, tmp_path):
     with pytest.raises(ValueError, match=r'other.pth is no Mask2Former checkpoint'):
         load_mask2former(build_segmentor(), str(tmp_path / 'other.pth'))
     with pytest.raises(
-        ValueError, match=r'query_feat.weight has shape \(7, 32\), expected \(9, 32\)'
+        ValueError, match=r'query_embed.weight has shape \(7, 32\), expected \(9, 32\)'
     ):
         load_mask2former(build_segmentor(num_queries=9), path)
     other = {('neck.' + k if k.startswith('backbone') else k): v for k, v in source.items()}
