@@ -254,18 +254,15 @@ def installed_wheel(tmp_path_factory):
 @pytest.mark.slow
 def test_wheel_carries_configs_and_tools(installed_wheel, tmp_path):
     mim = installed_wheel / 'mmseg_faseg' / '.mim'
-    for folder, patterns in {
-        'configs': ['*.py', '_base_/*/*.py'],
-        'tools': ['*.py', '*.sh'],
-    }.items():
-        for pattern in patterns:
-            expected = {
-                str(path.relative_to(REPOSITORY / folder))
-                for path in (REPOSITORY / folder).glob(pattern)
-            }
-            assert expected
-            missing = {name for name in expected if not (mim / folder / name).is_file()}
-            assert not missing
+    for folder, suffixes in {'configs': ['.py'], 'tools': ['.py', '.sh']}.items():
+        expected = {
+            str(path.relative_to(REPOSITORY / folder))
+            for path in (REPOSITORY / folder).rglob('*')
+            if path.suffix in suffixes
+        }
+        assert expected
+        missing = {name for name in expected if not (mim / folder / name).is_file()}
+        assert not missing
     assert not (mim / 'configs').is_symlink()
     code = (
         'import mmengine.hub, mmseg_faseg\n'

@@ -78,6 +78,7 @@ def test_test_gives_the_metrics_and_pictures(trained, tmp_path, monkeypatch):
     assert len(list((tmp_path / 'painted').rglob('*.png'))) == 5
 
 
+@pytest.mark.slow
 def test_stock_test_tool_loads_our_checkpoint(trained, tmp_path):
     """MMSegmentation's own tool, a checkpoint as training wrote it, protection on."""
     stored = torch.load(trained.checkpoint, weights_only=True)

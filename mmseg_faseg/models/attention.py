@@ -75,8 +75,9 @@ class FocusAttention(MultiheadAttention):
         if need_focus:
             logits = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
             if attn_mask is not None:
-                logits = logits.masked_fill(attn_mask, -torch.inf)
+                logits.masked_fill_(attn_mask, -torch.inf)
             probabilities = logits.softmax(-1)
+            del logits  # as large as the probabilities: heads x queries x tokens
             focus = probabilities.mean(1)
             out = F.dropout(probabilities, dropout).to(value.dtype) @ value
         else:

@@ -9,6 +9,9 @@ from torch import Tensor
 
 Sizes = list[tuple[int, int]]
 
+# Queries sampled at a time: all of them at 512 x 512, a fraction where their samples get large.
+_CHUNK = 8192
+
 
 class Geometry(NamedTuple):
     """Where the tokens of several levels lie; made once, used by every layer.
@@ -89,14 +92,25 @@ def sample_and_sum(value: Tensor, sizes: Sizes, locations: Tensor, weights: Tens
         )
     batch, _, heads, width = value.shape
     value = value.permute(0, 2, 3, 1).flatten(0, 1)
+    starts = _starts(sizes)
+    maps = [
+        value[:, :, start : start + h * w].unflatten(-1, (h, w))
+        for start, (h, w) in zip(starts, sizes, strict=True)
+    ]
+    parts = zip(locations.split(_CHUNK, 1), weights.split(_CHUNK, 1), strict=True)
+    out = torch.cat([_sample_part(maps, *part) for part in parts], 1)
+    return out.unflatten(0, (batch, heads)).transpose(1, 2).reshape(batch, -1, heads * width)
+
+
+def _sample_part(maps: list[Tensor], locations: Tensor, weights: Tensor) -> Tensor:
+    """Samples maps (B heads, C / heads, H_l, W_l) for some queries, (B heads, Q, C / heads)."""
     grids = (2 * locations - 1).transpose(1, 2).flatten(0, 1)
     weights = weights.transpose(1, 2).flatten(0, 1)
     out = 0
-    for level, ((height, length), start) in enumerate(zip(sizes, _starts(sizes), strict=True)):
-        level_map = value[:, :, start : start + height * length].unflatten(-1, (height, length))
+    for level, level_map in enumerate(maps):
         sampled = F.grid_sample(level_map, grids[:, :, level], align_corners=False)
         out = out + torch.einsum('bcqp,bqp->bqc', sampled, weights[:, :, level])
-    return out.unflatten(0, (batch, heads)).transpose(1, 2).reshape(batch, -1, heads * width)
+    return out
 
 
 def _starts(sizes: Sizes) -> list[int]:

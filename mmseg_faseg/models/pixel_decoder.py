@@ -99,7 +99,7 @@ class FASegPixelDecoder(MSDeformAttnPixelDecoder):
                 top_down = F.interpolate(
                     outs[-1], x.shape[-2:], mode='bilinear', align_corners=False
                 )
-                outs.append(conv(lateral(x) + top_down))
+                outs.append(conv(top_down.add_(lateral(x))))
             return self.mask_feature(outs[-1]), outs[: self.num_outs], key_pos
 
     def _encode_positions(self, feats: list[Tensor], projected: list[Tensor]) -> list[Tensor]:
