@@ -82,7 +82,7 @@ def chosen_tokens(hrca, coarse_focus: Tensor, sizes, taken) -> Tensor:
     (h0, w0), (h3, w3) = sizes[0], sizes[3]
     k = max(int(h0 * w0 * hrca.ratio), 1)
     score = coarse_focus.sum(1)
-    chosen = torch.zeros(len(score), h3, w3, dtype=torch.bool)
+    chosen = torch.zeros(len(score), h3, w3, dtype=torch.bool, device=score.device)
     if hrca.region == 'pixel':
         fine = F.interpolate(score.view(-1, 1, h0, w0), (h3, w3), mode='bilinear').flatten(1)
         chosen = chosen.flatten(1).scatter(1, next(taken), True)

@@ -4,6 +4,7 @@ import math
 from functools import reduce
 from operator import getitem
 
+import pytest
 import torch
 from mmengine.config import Config, ConfigDict
 from mmseg.registry import MODELS
@@ -12,6 +13,16 @@ from torch import Tensor
 
 import mmseg_faseg
 
+DEVICES = [
+    'cpu',
+    pytest.param(
+        'cuda',
+        marks=[
+            pytest.mark.cuda,
+            pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU'),
+        ],
+    ),
+]
 CHANNELS = [8, 12, 16, 20]
 WIDTH, HEADS, QUERIES, CLASSES = 32, 4, 7, 5
 CONFIGS = f'{mmseg_faseg.__path__[0]}/.mim/configs'

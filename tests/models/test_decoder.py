@@ -7,7 +7,7 @@ from mmseg_faseg.models import high_res_attention
 from mmseg_faseg.models.high_res_attention import select_pixels
 
 from . import literal
-from .small import build_head, feature_maps, head_config
+from .small import DEVICES, build_head, feature_maps, head_config
 
 
 @pytest.fixture
@@ -26,11 +26,12 @@ def taken(monkeypatch):
 SIZES = [(64, 96), (128, 128), (90, 75), (33, 161), (20, 20)]
 
 
+@pytest.mark.parametrize('device', DEVICES)
 @pytest.mark.parametrize('size', SIZES)
 @pytest.mark.parametrize('region', ['block', 'pixel'])
-def test_equals_literal_formulas(size, region, taken):
+def test_equals_literal_formulas(size, region, device, taken):
     head = build_head(head_config(**{'high_res_attn.region': region, 'high_res_attn.ratio': 0.3}))
-    assert_equal(head, feature_maps(*size), taken)
+    assert_equal(head.to(device), [x.to(device) for x in feature_maps(*size)], taken)
 
 
 def test_equals_literal_formulas_of_the_paper(taken):

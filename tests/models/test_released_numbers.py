@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS
 
-from .small import CONFIGS
+from .small import CONFIGS, DEVICES
 
 FOLDER = Path(__file__).parents[1] / 'data' / 'parity'
 NAME = 'r50_ade20k_320x256'
@@ -111,18 +111,23 @@ def model(keys):
     return model.eval()
 
 
-def test_predictions_and_gradients(model, keys):
+@pytest.mark.parametrize('device', DEVICES)
+def test_predictions_and_gradients(model, keys, device):
+    model = model.to(device)
+    model.zero_grad()
     reference = np.load(FOLDER / f'{NAME}.npz')
     generator = np.random.Generator(np.random.PCG64(zlib.crc32(f'image:{NAME}'.encode())))
     image = torch.from_numpy(generator.standard_normal((1, 3, 320, 256), dtype=np.float32))
-    class_logits, mask_logits = model(image)
+    image = image.to(device)
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        class_logits, mask_logits = model(image)
     for name, got in {
         'pred_logits': torch.stack(class_logits),
         'aux_mask_mean': torch.stack(mask_logits).mean((-2, -1)),
         'pred_masks': mask_logits[-1],
     }.items():
         expected = torch.from_numpy(reference[name])
-        torch.testing.assert_close(got, expected, rtol=0, atol=1e-4, msg=name)
+        torch.testing.assert_close(got.cpu(), expected, rtol=0, atol=1e-4, msg=name)
 
     (class_logits[-1].square().mean() + mask_logits[-1].square().mean()).backward()
     params = dict(model.named_parameters())
@@ -135,4 +140,4 @@ def test_predictions_and_gradients(model, keys):
     assert compared > 0
 
     labels = model.predict(image)[0].pred_sem_seg.data
-    assert (labels.numpy() == reference['sem_label'][0]).mean() > 0.9999
+    assert (labels.cpu().numpy() == reference['sem_label'][0]).mean() > 0.9999
