@@ -5,6 +5,10 @@ import torch.nn.functional as F
 from mmcv.cnn.bricks.transformer import MultiheadAttention
 from torch import Tensor
 
+# What the probabilities of the queries that are attended with at a time may take: those of all
+# queries up to 1024 x 1024.
+_PROBABILITY_BYTES = 64 * 2**20
+
 
 class FocusAttention(MultiheadAttention):
     """MMCV's ``MultiheadAttention``, parameters and all, computed without waste.
@@ -73,16 +77,32 @@ class FocusAttention(MultiheadAttention):
             attn_mask = attn_mask.unsqueeze(1)
         dropout = attn.dropout if self.training else 0.0
         if need_focus:
-            logits = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
-            if attn_mask is not None:
-                logits.masked_fill_(attn_mask, -torch.inf)
-            probabilities = logits.softmax(-1)
-            del logits  # as large as the probabilities: heads x queries x tokens
-            focus = probabilities.mean(1)
-            out = F.dropout(probabilities, dropout).to(value.dtype) @ value
+            out, focus = _attend_and_focus(query, key, value, attn_mask, dropout)
         else:
             focus = None
             out = F.scaled_dot_product_attention(
                 query, key, value, None if attn_mask is None else ~attn_mask, dropout
             )
         return attn.out_proj(out.transpose(1, 2).flatten(2)), focus
+
+
+def _attend_and_focus(
+    query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None, dropout: float
+) -> tuple[Tensor, Tensor]:
+    """Output (B, heads, Q, d) and head-averaged probabilities (B, Q, K) of all queries.
+
+    As many queries at a time as their probabilities are not too large.
+    """
+    bytes_per_query = key[..., 0].numel() * key.element_size()
+    count = max(1, _PROBABILITY_BYTES // bytes_per_query)
+    queries = query.split(count, 2)
+    masks = [None] * len(queries) if attn_mask is None else attn_mask.split(count, 2)
+    outputs, focuses = [], []
+    for part, mask in zip(queries, masks, strict=True):
+        logits = (part * part.shape[-1] ** -0.5) @ key.transpose(-2, -1)
+        if mask is not None:
+            logits.masked_fill_(mask, -torch.inf)
+        probabilities = logits.softmax(-1)
+        focuses.append(probabilities.mean(1))
+        outputs.append(F.dropout(probabilities, dropout).to(value.dtype) @ value)
+    return torch.cat(outputs, 2), torch.cat(focuses, 1)

@@ -17,6 +17,7 @@ from mmseg_faseg.models import (
     DynamicFocusPositionalQuery,
     FocusAttention,
     HighResolutionCrossAttention,
+    attention,
 )
 from mmseg_faseg.models.deformable_attention import (
     Geometry,
@@ -33,7 +34,10 @@ def random(*shape):
     return torch.randn(*shape, dtype=torch.float64)
 
 
-def test_attention_equals_mmcv_and_reports_its_focus():
+@pytest.mark.parametrize('queries_at_a_time', [5, 2])
+def test_attention_equals_mmcv_and_reports_its_focus(monkeypatch, queries_at_a_time):
+    bytes_per_query = 2 * 4 * 9 * 8  # batch, heads, keys, float64
+    monkeypatch.setattr(attention, '_PROBABILITY_BYTES', queries_at_a_time * bytes_per_query)
     torch.manual_seed(0)
     ours, stock = (cls(16, 4).double() for cls in (FocusAttention, MultiheadAttention))
     stock.batch_first = True
