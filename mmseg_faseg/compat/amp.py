@@ -41,3 +41,9 @@ class AmpOptimWrapper(MMEngineAmpOptimWrapper):
         self._scale_update_param = None
         self.cast_dtype = torch.bfloat16
         print_log('AMP without a GPU: autocast in bfloat16, no loss scaling', logger='current')
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        """Loads a state; after a run that began on a CPU the loss scale starts anew."""
+        if not state_dict.get('loss_scaler'):
+            state_dict = {key: value for key, value in state_dict.items() if key != 'loss_scaler'}
+        super().load_state_dict(state_dict)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 _LAYER = re.compile(r'(decode_head\.transformer_decoder\.layers\.)(\d+)(\..+)')
 _MASK2FORMER_LEVELS = 3
+_ONLY_FASEG = ('decode_head.positional_query.', 'decode_head.pixel_decoder.positional_encoding.')
 
 
 class InitReport(NamedTuple):
@@ -42,12 +43,7 @@ def load_mask2former(model: nn.Module, path: str) -> InitReport:
     Raises:
         ValueError: If the file is no Mask2Former checkpoint, or one for another backbone or width.
     """
-    checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
-    source = checkpoint.get('state_dict', checkpoint)
-    if not any(_LAYER.match(key) for key in source):
-        raise ValueError(
-            f'{path} is no Mask2Former checkpoint of MMSegmentation: no decoder layers'
-        )
+    source = _read(path)
     own = model.state_dict()
     mapped = {
         _rename(key, model.decode_head.num_transformer_feat_level): (key, value)
@@ -65,6 +61,20 @@ def load_mask2former(model: nn.Module, path: str) -> InitReport:
     model.load_state_dict(taken, strict=False)
     _log(report, path)
     return report
+
+
+def _read(path: str) -> dict[str, Tensor]:
+    """The weights in a Mask2Former checkpoint of MMSegmentation."""
+    checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
+    weights = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, dict) else {}
+    weights = {key.removeprefix('module.'): value for key, value in weights.items()}
+    if not any(_LAYER.match(key) for key in weights):
+        raise ValueError(
+            f'{path} is no Mask2Former checkpoint of MMSegmentation: no decoder layers'
+        )
+    if any(key.startswith(_ONLY_FASEG) for key in weights):
+        raise ValueError(f'{path} is a FASeg checkpoint, not a Mask2Former one: use load_from')
+    return weights
 
 
 def _rename(key: str, num_levels: int) -> str:
@@ -95,8 +105,10 @@ def _check(report: InitReport, path: str, own: dict, mapped: dict) -> None:
                 f'{path} does not fit this model: {key} has shape {tuple(value.shape)}, '
                 f'expected {tuple(own[name].shape)}'
             )
-    if not any(name.startswith('backbone.') for name in report.taken):
-        raise ValueError(f'{path} is for another backbone: no backbone parameter has its name here')
+    for name in report.new + report.left:
+        if name.startswith('backbone.') and 'num_batches_tracked' not in name:
+            where = 'the model' if name in own else 'the checkpoint'
+            raise ValueError(f'{path} is for another backbone: only {where} has {name}')
 
 
 def _log(report: InitReport, path: str) -> None:

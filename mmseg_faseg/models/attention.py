@@ -96,7 +96,10 @@ def _attend_and_focus(
     bytes_per_query = key[..., 0].numel() * key.element_size()
     count = max(1, _PROBABILITY_BYTES // bytes_per_query)
     queries = query.split(count, 2)
-    masks = [None] * len(queries) if attn_mask is None else attn_mask.split(count, 2)
+    if attn_mask is None or attn_mask.shape[2] == 1:
+        masks = [attn_mask] * len(queries)
+    else:
+        masks = attn_mask.split(count, 2)
     outputs, focuses = [], []
     for part, mask in zip(queries, masks, strict=True):
         logits = (part * part.shape[-1] ** -0.5) @ key.transpose(-2, -1)

@@ -20,11 +20,15 @@ class Geometry(NamedTuple):
         sizes: (H_l, W_l) of each level, as plain numbers.
         centres: (N, 2), each token's own position as (x, y) in [0, 1].
         extents: (L, 1, 2), (W_l, H_l) of each level.
+        shapes: (L, 2), int64, (H_l, W_l), and
+        starts: (L,), int64, index of each level's first token, for MMCV's operator.
     """
 
     sizes: Sizes
     centres: Tensor
     extents: Tensor
+    shapes: Tensor
+    starts: Tensor
 
     @classmethod
     def of(cls, sizes: Sizes, device: torch.device) -> 'Geometry':
@@ -34,11 +38,14 @@ class Geometry(NamedTuple):
             y = (torch.arange(height, device=device) + 0.5) / height
             x = (torch.arange(width, device=device) + 0.5) / width
             centres.append(torch.stack([x.repeat(height), y.repeat_interleave(width)], -1))
-        # Filled on the device: a tensor made from a list would be copied there, and waited for.
-        extents = [
-            torch.full((), float(extent), device=device) for size in sizes for extent in size[::-1]
-        ]
-        return cls(sizes, torch.cat(centres), torch.stack(extents).view(-1, 1, 2))
+        extents = [float(extent) for size in sizes for extent in size[::-1]]
+        return cls(
+            sizes,
+            torch.cat(centres),
+            _filled(extents, device).view(-1, 1, 2),
+            _filled([extent for size in sizes for extent in size], device).view(-1, 2),
+            _filled(_starts(sizes), device),
+        )
 
 
 def deformable_self_attention(
@@ -68,16 +75,16 @@ def deformable_self_attention(
     weights = attn.attention_weights(query).unflatten(-1, (heads, levels * points))
     weights = weights.softmax(-1).unflatten(-1, (levels, points))
     locations = geometry.centres[:, None, None, None] + offsets / geometry.extents
-    out = sample_and_sum(value, geometry.sizes, locations, weights)
+    out = sample_and_sum(value, geometry, locations, weights)
     return tokens + attn.dropout(attn.output_proj(out))
 
 
-def sample_and_sum(value: Tensor, sizes: Sizes, locations: Tensor, weights: Tensor) -> Tensor:
+def sample_and_sum(value: Tensor, geometry: Geometry, locations: Tensor, weights: Tensor) -> Tensor:
     """Samples every level bilinearly (zeros outside) and sums with the attention weights.
 
     Args:
         value: (B, N, heads, C / heads).
-        sizes: (H_l, W_l) of each level; N is the sum of their products.
+        geometry: Where the N tokens lie.
         locations: (B, Q, heads, levels, points, 2), (x, y) in [0, 1].
         weights: (B, Q, heads, levels, points).
 
@@ -85,17 +92,20 @@ def sample_and_sum(value: Tensor, sizes: Sizes, locations: Tensor, weights: Tens
         (B, Q, C).
     """
     if value.is_cuda and _MMCV_OPERATOR is not None:
-        shapes = torch.as_tensor(sizes, device=value.device)
-        starts = torch.as_tensor(_starts(sizes), device=value.device)
         return _MMCV_OPERATOR.apply(
-            value.contiguous(), shapes, starts, locations, weights.contiguous(), 64
+            value.contiguous(),
+            geometry.shapes,
+            geometry.starts,
+            locations.contiguous(),
+            weights.contiguous(),
+            len(value),  # images at a time
         )
     batch, _, heads, width = value.shape
     value = value.permute(0, 2, 3, 1).flatten(0, 1)
-    starts = _starts(sizes)
+    sizes = geometry.sizes
     maps = [
         value[:, :, start : start + h * w].unflatten(-1, (h, w))
-        for start, (h, w) in zip(starts, sizes, strict=True)
+        for start, (h, w) in zip(_starts(sizes), sizes, strict=True)
     ]
     parts = zip(locations.split(_CHUNK, 1), weights.split(_CHUNK, 1), strict=True)
     out = torch.cat([_sample_part(maps, *part) for part in parts], 1)
@@ -111,6 +121,11 @@ def _sample_part(maps: list[Tensor], locations: Tensor, weights: Tensor) -> Tens
         sampled = F.grid_sample(level_map, grids[:, :, level], align_corners=False)
         out = out + torch.einsum('bcqp,bqp->bqc', sampled, weights[:, :, level])
     return out
+
+
+def _filled(numbers: list[float] | list[int], device: torch.device) -> Tensor:
+    """A vector filled on the device: made from a list it would be copied there, and waited for."""
+    return torch.stack([torch.full((), number, device=device) for number in numbers])
 
 
 def _starts(sizes: Sizes) -> list[int]:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from mmcv.cnn import Conv2d
 from mmengine.config import ConfigDict
-from mmengine.model import BaseModule, ModuleList, caffe2_xavier_init
+from mmengine.model import BaseModule, ModuleList, caffe2_xavier_init, initialize
 from mmseg.models.decode_heads import Mask2FormerHead
 from mmseg.registry import TASK_UTILS
 from mmseg.utils import SampleList
@@ -55,7 +55,7 @@ class FASegHead(Mask2FormerHead):
         ignore_index (int): Label id without a class.
         train_cfg (dict, optional): Matching and point sampling, as MMDetection's head.
         test_cfg (dict, optional): Not used by the head itself.
-        init_cfg (dict, optional): As in MMEngine's ``BaseModule``.
+        init_cfg (dict, optional): MMEngine's initialisation to apply after the head's own.
     """
 
     # With one class EncoderDecoder predicts it where sigmoid(score) exceeds this: a score of 0.5.
@@ -87,8 +87,9 @@ class FASegHead(Mask2FormerHead):
         init_cfg: dict | None = None,
     ) -> None:
         BaseModule.__init__(self, init_cfg)  # the stock constructor builds parts replaced here
-        if num_classes < 1:
-            raise ValueError(f'num_classes must be at least 1, got {num_classes}')
+        for name, value in dict(num_classes=num_classes, num_queries=num_queries).items():
+            if value < 1:
+                raise ValueError(f'{name} must be at least 1, got {value}')
         self.in_channels = list(in_channels)
         self.num_classes = num_classes
         self.out_channels = num_classes  # what EncoderDecoder means by it
@@ -120,13 +121,24 @@ class FASegHead(Mask2FormerHead):
             high_res_attn=high_res_attn,
             **transformer_decoder,
         )
-        width = self.transformer_decoder.embed_dims
-        project = enforce_decoder_input_project or width != feat_channels
+        self.num_transformer_decoder_layers = self.transformer_decoder.num_layers
+        self.decoder_embed_dims = width = self.transformer_decoder.embed_dims
+        self.num_heads = self.transformer_decoder.layers[0].cross_attn.num_heads
+        if width != feat_channels:
+            raise ValueError(
+                f'feat_channels is {feat_channels}, but the embed_dims of transformer_decoder are '
+                f'{width}: they must be the same'
+            )
         self.decoder_input_projs = ModuleList(
-            Conv2d(feat_channels, width, 1) if project else nn.Identity()
+            Conv2d(feat_channels, width, 1) if enforce_decoder_input_project else nn.Identity()
             for _ in range(num_transformer_feat_level)
         )
         self.query_embed = nn.Embedding(num_queries, feat_channels)
+        embed_is_used = self.positional_query.needs != 'masks' or (
+            high_res_attn is not None and high_res_attn.get('query_pos') != 'dynamic'
+        )
+        # DistributedDataParallel waits for the gradient of every parameter that may have one.
+        self.query_embed.requires_grad_(embed_is_used)
         self.query_feat = nn.Embedding(num_queries, feat_channels)
         self.level_embed = nn.Embedding(num_transformer_feat_level, feat_channels)
         self.cls_embed = nn.Linear(feat_channels, num_classes + 1)
@@ -168,6 +180,8 @@ class FASegHead(Mask2FormerHead):
         for param in self.transformer_decoder.parameters():
             if param.dim() > 1:
                 nn.init.xavier_uniform_(param)
+        if self.init_cfg:
+            initialize(self, self.init_cfg)
 
     def forward(
         self, x: Sequence[Tensor], batch_data_samples: SampleList | None = None
@@ -179,12 +193,15 @@ class FASegHead(Mask2FormerHead):
             batch_data_samples: Not used; part of MMSegmentation's contract.
 
         Returns:
-            Class logits (B, Q, K + 1) and mask logits (B, Q, H / 4, W / 4) of each prediction.
+            Class logits (B, Q, K + 1) and mask logits (B, Q, H / 4, W / 4) of each prediction, at
+            least in float32.
         """
         outputs, mask_features = self._decode(x)
         queries = torch.stack(outputs)
         mask_logits = self._mask_logits('lbqc,bchw->lbqhw', queries, mask_features)
-        return list(self.cls_embed(queries)), list(mask_logits)
+        # In half precision MMDetection's loss overflows: it counts points in the logits' type.
+        class_logits = self.cls_embed(queries).to(mask_features.dtype)
+        return list(class_logits), list(mask_logits)
 
     def predict_masks(self, x: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Makes the last prediction only.

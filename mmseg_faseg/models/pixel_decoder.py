@@ -131,7 +131,8 @@ class FASegPixelDecoder(MSDeformAttnPixelDecoder):
 
 def _build_encoding(config: dict | None, width: int, num_levels: int) -> nn.Module:
     config = dict(config or dict(num_feats=width // 2, normalize=True))
-    kind = str(config.setdefault('type', 'mmdet.SinePositionalEncoding')).split('.')[-1]
+    kind = config.setdefault('type', 'mmdet.SinePositionalEncoding')
+    kind = getattr(kind, '__name__', kind).split('.')[-1]
     if kind == 'ConditionalPositionalEncoding':
         config = dict(embed_dims=width, num_levels=num_levels) | config
     elif kind != 'SinePositionalEncoding':
@@ -139,6 +140,6 @@ def _build_encoding(config: dict | None, width: int, num_levels: int) -> nn.Modu
             "positional_encoding must be of type 'ConditionalPositionalEncoding' or "
             f"'mmdet.SinePositionalEncoding', got {config['type']!r}"
         )
-    else:
-        config['type'] = 'mmdet.SinePositionalEncoding'
+    elif isinstance(config['type'], str):
+        config['type'] = 'mmdet.SinePositionalEncoding'  # found whatever the default scope
     return MODELS.build(config)

@@ -18,13 +18,10 @@ class ConditionalPositionalEncoding(BaseModule):
     Args:
         embed_dims (int): Width C.
         num_levels (int): Number of feature levels, each with a convolution of its own.
-        init_cfg (dict, optional): As in MMEngine's ``BaseModule``.
     """
 
-    def __init__(
-        self, embed_dims: int = 256, num_levels: int = 4, init_cfg: dict | None = None
-    ) -> None:
-        super().__init__(init_cfg)
+    def __init__(self, embed_dims: int = 256, num_levels: int = 4) -> None:
+        super().__init__()
         self.convs = ModuleList(
             nn.Conv2d(embed_dims, embed_dims, kernel_size=3, padding=1, groups=embed_dims)
             for _ in range(num_levels)

@@ -20,8 +20,8 @@ class LearnedPositionalQuery(BaseModule):
 
     needs = 'nothing'
 
-    def __init__(self, embed_dims: int = 256, init_cfg: dict | None = None) -> None:
-        super().__init__(init_cfg)
+    def __init__(self, embed_dims: int = 256) -> None:
+        super().__init__()
         self.embed_dims = embed_dims
 
     def forward(self, query_embed: Tensor) -> Tensor:
@@ -44,7 +44,6 @@ class DynamicFocusPositionalQuery(BaseModule):
         embed_dims (int): Width C.
         first_region (str): That region: 'background', the pixels with sigmoid < 0.5 (the released
             code, so the published weights), or 'foreground', the others (the paper).
-        init_cfg (dict, optional): As in MMEngine's ``BaseModule``.
     """
 
     needs = 'focus'
@@ -53,9 +52,8 @@ class DynamicFocusPositionalQuery(BaseModule):
         self,
         embed_dims: int = 256,
         first_region: str = 'background',
-        init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(init_cfg)
+        super().__init__()
         if first_region not in ('background', 'foreground'):
             raise ValueError(
                 f"first_region must be 'background' or 'foreground', got {first_region!r}"
@@ -107,15 +105,12 @@ class AnchorPositionalQuery(BaseModule):
     Args:
         embed_dims (int): Width C, a multiple of 4.
         temperature (float): Base of the sinusoid's wavelengths.
-        init_cfg (dict, optional): As in MMEngine's ``BaseModule``.
     """
 
     needs = 'masks'
 
-    def __init__(
-        self, embed_dims: int = 256, temperature: float = 10000.0, init_cfg: dict | None = None
-    ) -> None:
-        super().__init__(init_cfg)
+    def __init__(self, embed_dims: int = 256, temperature: float = 10000.0) -> None:
+        super().__init__()
         if embed_dims % 4:
             raise ValueError(f'embed_dims must be a multiple of 4, got {embed_dims}')
         self.embed_dims = embed_dims

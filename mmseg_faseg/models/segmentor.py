@@ -119,6 +119,8 @@ class FASegSegmentor(EncoderDecoder):
 def _score_map(windows: list[Window], size: tuple[int, int], img_meta: dict) -> ScoreMap:
     padding = img_meta.get('img_padding_size', img_meta.get('padding_size', (0, 0, 0, 0)))
     flip = img_meta.get('flip_direction', 'horizontal') if img_meta.get('flip') else None
+    if flip not in (None, 'horizontal', 'vertical'):
+        raise ValueError(f"flip_direction must be 'horizontal' or 'vertical', got {flip!r}")
     return ScoreMap(windows, size, tuple(padding), flip, tuple(img_meta['ori_shape'][:2]))
 
 

@@ -110,6 +110,16 @@ class FASegTransformerDecoder(Mask2FormerTransformerDecoder):
     ) -> None:
         if not 0 < mask_threshold < 1:
             raise ValueError(f'mask_threshold must lie in (0, 1), got {mask_threshold}')
+        if high_res_attn is not None and num_levels != 4:
+            raise ValueError(
+                'high_res_attn attends to the last of num_transformer_feat_level=4 levels, got '
+                f'{num_levels}: set high_res_attn=None'
+            )
+        if kwargs['num_layers'] < num_levels:
+            raise ValueError(
+                f'transformer_decoder.num_layers must be at least the number of levels, '
+                f'{num_levels}, got {kwargs["num_layers"]}'
+            )
         self.num_levels = num_levels
         self.high_res_attn = high_res_attn
         super().__init__(**kwargs)

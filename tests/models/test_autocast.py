@@ -5,6 +5,7 @@ import torch
 
 from .small import DEVICES, build_head, feature_maps, head_config, samples
 
+CLASSES_IN_VIEW, POINTS = 8, 12544  # their product overflows float16
 GPU = DEVICES[1].marks
 SETTINGS = [
     pytest.param('cpu', torch.bfloat16, id='cpu-bf16'),
@@ -65,3 +66,24 @@ def test_every_parameter_gets_a_gradient(device, dtype):
     assert without == []
     assert head.mask_embed[0].weight.grad.abs().sum() > 0
     assert all(param.grad.isfinite().all() for param in head.parameters())
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize('device', DEVICES)
+def test_losses_are_those_of_float32(device, dtype):
+    config = head_config(num_classes=CLASSES_IN_VIEW, num_queries=2 * CLASSES_IN_VIEW)
+    config.train_cfg.num_points = POINTS
+    head = build_head(config, torch.float32).to(device).train()
+    x = [f.to(device) for f in feature_maps(64, 64, dtype=torch.float32)]
+    labels = torch.arange(CLASSES_IN_VIEW, device=device).repeat_interleave(8).expand(2, 64, 64)
+    losses = []
+    for enabled in (False, True):
+        torch.manual_seed(0)
+        with torch.autocast(device, dtype, enabled=enabled):
+            losses.append(head.loss(x, samples(labels), head.train_cfg))
+    for name, expected in losses[0].items():
+        assert losses[1][name].dtype == torch.float32, name
+        assert losses[1][name].item() == pytest.approx(expected.item(), rel=0.3), name
+    torch.testing.assert_close(
+        losses[1]['d0.loss_mask'], losses[0]['d0.loss_mask'], rtol=0.02, atol=0
+    )

@@ -76,6 +76,15 @@ def test_other_files_are_refused(mask2former, tmp_path):
         ValueError, match=r'query_embed.weight has shape \(7, 32\), expected \(9, 32\)'
     ):
         load_mask2former(build_segmentor(num_queries=9), path)
+    deeper = dict(source, **{'backbone.layer4.2.conv1.weight': torch.zeros(1)})
+    torch.save(deeper, tmp_path / 'deeper.pth')
+    with pytest.raises(
+        ValueError, match='another backbone: only the checkpoint has backbone.layer4'
+    ):
+        load_mask2former(build_segmentor(), str(tmp_path / 'deeper.pth'))
+    torch.save(build_segmentor().state_dict(), tmp_path / 'faseg.pth')
+    with pytest.raises(ValueError, match='is a FASeg checkpoint, .* use load_from'):
+        load_mask2former(build_segmentor(), str(tmp_path / 'faseg.pth'))
     other = {('neck.' + k if k.startswith('backbone') else k): v for k, v in source.items()}
     torch.save(other, tmp_path / 'backbone.pth')
     with pytest.raises(ValueError, match='is for another backbone'):

@@ -191,13 +191,12 @@ def test_deformable_attention_equals_mmcv():
     tokens, pos = random(2, total, 16).requires_grad_(), random(1, total, 16)
     geometry = Geometry.of(sizes, 'cpu')
     got = deformable_self_attention(attn, tokens, pos, geometry)
-    shapes = torch.tensor(sizes)
     expected = attn(
         query=tokens,
         query_pos=pos,
         reference_points=geometry.centres[None, :, None].expand(2, -1, 3, -1),
-        spatial_shapes=shapes,
-        level_start_index=shapes.prod(1).cumsum(0) - shapes.prod(1),
+        spatial_shapes=geometry.shapes,
+        level_start_index=geometry.starts,
     )
     torch.testing.assert_close(got, expected)
     weight = random(*got.shape)
@@ -209,7 +208,7 @@ def test_sampling_equals_mmcvs_reference():
     sizes = [(3, 4), (5, 8)]
     value, locations = random(2, 52, 2, 4), random(2, 6, 2, 2, 3, 2)
     weights = random(2, 6, 2, 2, 3)
-    got = sample_and_sum(value, sizes, locations, weights)
+    got = sample_and_sum(value, Geometry.of(sizes, 'cpu'), locations, weights)
     expected = multi_scale_deformable_attn_pytorch(value, torch.tensor(sizes), locations, weights)
     torch.testing.assert_close(got, expected)
 
@@ -252,6 +251,10 @@ def test_registries_find_every_part_whatever_the_scope(scope, name):
         ),
         ({'positional_encoding.type': 'RotaryEncoding'}, "positional_encoding .* 'RotaryEncoding'"),
         ({'num_classes': 0}, 'num_classes must be at least 1, got 0'),
+        ({'num_queries': 0}, 'num_queries must be at least 1, got 0'),
+        ({'feat_channels': 64}, 'feat_channels is 64, but the embed_dims of transformer_decoder'),
+        ({'num_transformer_feat_level': 3}, 'num_transformer_feat_level=4 levels, got 3'),
+        ({'transformer_decoder.num_layers': 3}, 'at least the number of levels, 4, got 3'),
         ({'loss_cls.class_weight': [1.0] * 3}, 'must have num_classes . 1 = 6 entries, got 3'),
         (
             {'transformer_decoder.layer_cfg.cross_attn_cfg.num_heads': 5},

@@ -216,6 +216,13 @@ def test_head_without_predict_masks_is_refused():
         build_segmentor(base='mask2former')
 
 
+def test_diagonal_flips_are_refused():
+    with pytest.raises(ValueError, match="must be 'horizontal' or 'vertical', got 'diagonal'"):
+        build_segmentor().predict(
+            torch.randn(1, 3, 64, 64), [sample((64, 64), (64, 64), flip='diagonal')]
+        )
+
+
 def test_unknown_mode_is_refused():
     with pytest.raises(ValueError, match="must be 'whole' or 'slide', got 'tiles'"):
         build_segmentor(dict(mode='tiles')).predict(torch.randn(1, 3, 32, 32))
