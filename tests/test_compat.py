@@ -303,6 +303,15 @@ def test_amp_without_gpu_trains_in_bfloat16(dtype):
     _amp_wrapper(torch.nn.Linear(4, 2)).load_state_dict(state)
 
 
+def test_a_run_that_began_without_gpu_goes_on_with_one():
+    state = _amp_wrapper(torch.nn.Linear(4, 2)).state_dict()
+    state['loss_scaler'] = {}  # what a disabled scaler stores
+    wrapper = _amp_wrapper(torch.nn.Linear(4, 2))
+    wrapper.loss_scaler = torch.amp.GradScaler('cpu', enabled=True)
+    wrapper.load_state_dict(state)
+    assert wrapper.loss_scaler.is_enabled()
+
+
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
 def test_amp_with_gpu_is_mmengines():

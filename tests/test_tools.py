@@ -91,6 +91,21 @@ def test_stock_test_tool_loads_our_checkpoint(trained, tmp_path):
     assert metrics_in(tmp_path / 'work') == pytest.approx(logged_metrics(trained.work_dir))
 
 
+@pytest.mark.slow
+def test_mmseg_inferencer_takes_our_checkpoint(trained, tiny_data, tmp_path):
+    script = (
+        'import sys, mmseg_faseg\n'
+        'from mmseg.apis import MMSegInferencer\n'
+        'config, checkpoint, image = sys.argv[1:]\n'
+        'infer = MMSegInferencer(model=config, weights=checkpoint, device="cpu")\n'
+        'print(infer(image)["predictions"].shape)\n'
+    )
+    arguments = [trained.config, trained.checkpoint, tiny_data / 'images' / '0.png']
+    result = run(sys.executable, '-c', script, *arguments, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[-1] == '(64, 64)'
+
+
 def test_amp_trains_without_gpu(trained, tmp_path, monkeypatch):
     options = ['--amp', '--cfg-options', 'train_cfg.max_iters=1']
     call_tool('train.py', trained.config, *options, cwd=tmp_path, monkeypatch=monkeypatch)
