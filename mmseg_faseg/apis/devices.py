@@ -5,7 +5,7 @@ import os
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.dist import init_dist, is_distributed
+from mmengine.dist import barrier, init_dist, is_distributed
 
 from .errors import UserError
 
@@ -34,6 +34,16 @@ def prepare_devices(cfg: Config) -> None:
         )
         # MMEngine would name a device by its number, which DDP refuses on a CPU.
         cfg.model_wrapper_cfg = {**wrapper, **cfg.get('model_wrapper_cfg', {}), 'device_ids': None}
+
+
+def leave_process_group() -> None:
+    """Ends the process group of a distributed run, together with the other processes.
+
+    Left to the interpreter's exit, threads of gloo may outlive it, and the process aborts.
+    """
+    if is_distributed():
+        barrier()
+        torch.distributed.destroy_process_group()
 
 
 def _check_visible_gpus(launcher: str) -> None:

@@ -10,7 +10,7 @@ from mmengine.runner import Runner, find_latest_checkpoint
 
 from ..models import FASegSegmentor
 from .checks import check_checkpoint, check_data, check_pretrained, pretrained_weights
-from .devices import prepare_devices
+from .devices import leave_process_group, prepare_devices
 from .errors import UserError
 
 
@@ -43,6 +43,7 @@ def train(cfg: Config, *, resume: bool = False, amp: bool = False, launcher: str
         _forget_pretrained(runner)
     with _refused_checkpoints(start):
         runner.train()
+    leave_process_group()
 
 
 def test(
@@ -88,7 +89,9 @@ def test(
             evaluator.update(output_dir=out, keep_results=True)
     check_data(cfg, ['test_dataloader'])
     with _refused_checkpoints(checkpoint):
-        return _build_runner(cfg).test()
+        metrics = _build_runner(cfg).test()
+    leave_process_group()
+    return metrics
 
 
 def _build_runner(cfg: Config) -> Runner:
