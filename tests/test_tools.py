@@ -316,6 +316,13 @@ def test_compare_sorts_differences():
     )
 
 
+@pytest.mark.parametrize('size', [0, 1000, 100_000])
+def test_truncated_checkpoint_is_one_line(cfg, trained, tmp_path, size):
+    (tmp_path / 'cut.pth').write_bytes(trained.checkpoint.read_bytes()[:size])
+    with pytest.raises(apis.UserError, match='cut.pth is not loaded: it is .*cut off'):
+        apis.test(cfg, str(tmp_path / 'cut.pth'))
+
+
 def test_hostile_checkpoint_is_one_line(cfg, tmp_path):
     import os
 

@@ -152,6 +152,12 @@ def _refused_checkpoints(name: str | None):
     """Says in one line which file PyTorch refused, and for which of its contents."""
     try:
         yield
+    except EOFError:
+        raise UserError(f'{name} is not loaded: it is empty or cut off') from None
+    except RuntimeError as error:
+        if 'PytorchStreamReader' not in str(error):
+            raise
+        raise UserError(f'{name} is not loaded: it is cut off or no checkpoint') from None
     except pickle.UnpicklingError as error:
         foreign = re.search(r'GLOBAL (\S+)', str(error))
         reason = f'asks for {foreign[1]}' if foreign else str(error).strip().splitlines()[-1]

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from mmcv.cnn import Conv2d
 from mmengine.config import ConfigDict
 from mmengine.model import BaseModule, ModuleList, caffe2_xavier_init, initialize
+from mmengine.structures import InstanceData
 from mmseg.models.decode_heads import Mask2FormerHead
 from mmseg.registry import TASK_UTILS
 from mmseg.utils import SampleList
@@ -237,6 +238,23 @@ class FASegHead(Mask2FormerHead):
         with torch.autocast(mask_logits.device.type, enabled=False):
             mask_logits = F.interpolate(mask_logits, size, mode='bilinear', align_corners=False)
             return torch.einsum('bqk,bqhw->bkhw', class_probs, mask_logits.sigmoid())
+
+    def _get_targets_single(
+        self, cls_score: Tensor, mask_pred: Tensor, gt_instances: InstanceData, img_meta: dict
+    ) -> tuple:
+        """MMDetection's matching of one image, whose failure names the image and the cause."""
+        try:
+            return super()._get_targets_single(cls_score, mask_pred, gt_instances, img_meta)
+        except ValueError as error:
+            logits = {'class': cls_score, 'mask': mask_pred}
+            bad = [f'{name} logits' for name, x in logits.items() if not x.isfinite().all()]
+            if not bad:
+                raise
+            raise FloatingPointError(
+                f'{img_meta.get("img_path", "an image")}: {" and ".join(bad)} are not finite, so '
+                'nothing can be matched. The weights have diverged: go on from an earlier '
+                'checkpoint with a lower learning rate, or without mixed precision'
+            ) from error
 
     def _decode(self, x: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
         """Runs both decoders: normalised queries of all predictions, and the mask features."""

@@ -185,6 +185,13 @@ def test_all_pixels_ignored_still_trains():
     assert model.decode_head.cls_embed.weight.grad.isfinite().all()
 
 
+def test_diverged_weights_name_the_image():
+    model = build_segmentor().train()
+    model.decode_head.query_feat.weight.data[0] = torch.nan
+    with pytest.raises(FloatingPointError, match='scene.png: class logits and mask logits are not'):
+        model(torch.randn(2, 3, 64, 64), samples(torch.zeros(2, 64, 64).long()), mode='loss')
+
+
 def test_masks_that_forbid_everything_do_no_harm():
     model = build_segmentor()
     torch.nn.init.constant_(model.decode_head.mask_embed[-1].weight, 0)
