@@ -6,11 +6,9 @@ from mmengine.config import ConfigDict
 from mmseg.models import EncoderDecoder
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from mmseg_faseg.models import class_map
-from mmseg_faseg.models.class_map import ScoreMap, Window, resize_rows
+from mmseg_faseg.models.class_map import resize_rows
 
 from .small import head_config, samples
 
@@ -106,37 +104,6 @@ def test_rows_are_those_of_interpolate(size, dtype):
     whole = torch.nn.functional.interpolate(maps[None], size, mode='bilinear')[0]
     rows = [resize_rows(maps, size, i, min(i + 3, size[0])) for i in range(0, size[0], 3)]
     torch.testing.assert_close(torch.cat(rows, 1), whole, rtol=0, atol=1e-6)
-
-
-class LargestTensor(TorchDispatchMode):
-    """Records the largest tensor that any operation returns, in bytes."""
-
-    largest = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        out = func(*args, **(kwargs or {}))
-        for leaf in tree_leaves(out):
-            if isinstance(leaf, torch.Tensor):
-                self.largest = max(self.largest, leaf.numel() * leaf.element_size())
-        return out
-
-
-def test_class_map_of_a_large_image_is_made_in_small_pieces():
-    """1024 x 2048, 150 classes: all scores at once would be 1.2 GB, all masks 0.8 GB."""
-    height, width = 1024, 2048
-    window = Window(
-        0, 0, height, width, torch.rand(100, 150), torch.randn(100, height // 4, width // 4)
-    )
-    scores = ScoreMap([window], (height, width), (0, 0, 0, 0), None, (height, width))
-    covered = torch.zeros(height, dtype=torch.bool)
-    with LargestTensor() as record:
-        for rows, piece in scores.pieces():
-            covered[rows] = True
-            if rows.stop > 100:
-                break
-            assert piece.shape == (150, rows.stop - rows.start, width)
-    assert record.largest <= class_map.PIECE_BYTES
-    assert covered[:100].all()
 
 
 @pytest.mark.parametrize('mode', MODES)
