@@ -7,18 +7,16 @@ import torch.nn.functional as F
 from mmcv.cnn import Conv2d
 from mmengine.config import ConfigDict
 from mmengine.model import BaseModule, ModuleList, caffe2_xavier_init, initialize
-from mmengine.structures import InstanceData
-from mmseg.models.decode_heads import Mask2FormerHead
-from mmseg.registry import TASK_UTILS
 from mmseg.utils import SampleList
 from torch import Tensor, nn
 
 from ..registry import MODELS, register
+from .losses import MaskLossHead
 from .transformer_decoder import FASegTransformerDecoder, FeatureLevel, PredictMasks
 
 
 @register
-class FASegHead(Mask2FormerHead):
+class FASegHead(MaskLossHead):
     """Mask2Former's head with dynamic positional queries and high-resolution cross-attention.
 
     `Dynamic Focus-aware Positional Queries for Semantic Segmentation
@@ -113,7 +111,7 @@ class FASegHead(Mask2FormerHead):
             )
         )
         self.positional_query = MODELS.build(
-            dict(dict(type='DynamicFocusPositionalQuery', embed_dims=feat_channels))
+            dict(type='DynamicFocusPositionalQuery', embed_dims=feat_channels)
             | (positional_query or {})
         )
         self.transformer_decoder = FASegTransformerDecoder(
@@ -151,26 +149,6 @@ class FASegHead(Mask2FormerHead):
             nn.Linear(feat_channels, out_channels),
         )
         self._init_losses(loss_cls, loss_mask, loss_dice)
-
-    def _init_losses(self, loss_cls: dict, loss_mask: dict, loss_dice: dict) -> None:
-        class_weight = loss_cls.get('class_weight') or [1.0] * self.num_classes + [0.1]
-        if len(class_weight) != self.num_classes + 1:
-            raise ValueError(
-                f'loss_cls.class_weight must have num_classes + 1 = {self.num_classes + 1} '
-                f'entries, got {len(class_weight)}; leave it out for 1 per class and 0.1 for none'
-            )
-        self.class_weight = class_weight
-        self.loss_cls = MODELS.build({**loss_cls, 'class_weight': class_weight})
-        self.loss_mask = MODELS.build(loss_mask)
-        self.loss_dice = MODELS.build(loss_dice)
-        if self.train_cfg:
-            self.assigner = TASK_UTILS.build(self.train_cfg['assigner'])
-            self.sampler = TASK_UTILS.build(
-                self.train_cfg['sampler'], default_args=dict(context=self)
-            )
-            self.num_points = self.train_cfg.get('num_points', 12544)
-            self.oversample_ratio = self.train_cfg.get('oversample_ratio', 3.0)
-            self.importance_sample_ratio = self.train_cfg.get('importance_sample_ratio', 0.75)
 
     def init_weights(self) -> None:
         """Initialises as the authors do: Xavier uniform in both decoders."""
@@ -238,23 +216,6 @@ class FASegHead(Mask2FormerHead):
         with torch.autocast(mask_logits.device.type, enabled=False):
             mask_logits = F.interpolate(mask_logits, size, mode='bilinear', align_corners=False)
             return torch.einsum('bqk,bqhw->bkhw', class_probs, mask_logits.sigmoid())
-
-    def _get_targets_single(
-        self, cls_score: Tensor, mask_pred: Tensor, gt_instances: InstanceData, img_meta: dict
-    ) -> tuple:
-        """MMDetection's matching of one image, whose failure names the image and the cause."""
-        try:
-            return super()._get_targets_single(cls_score, mask_pred, gt_instances, img_meta)
-        except ValueError as error:
-            logits = {'class': cls_score, 'mask': mask_pred}
-            bad = [f'{name} logits' for name, x in logits.items() if not x.isfinite().all()]
-            if not bad:
-                raise
-            raise FloatingPointError(
-                f'{img_meta.get("img_path", "an image")}: {" and ".join(bad)} are not finite, so '
-                'nothing can be matched. The weights have diverged: go on from an earlier '
-                'checkpoint with a lower learning rate, or without mixed precision'
-            ) from error
 
     def _decode(self, x: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
         """Runs both decoders: normalised queries of all predictions, and the mask features."""

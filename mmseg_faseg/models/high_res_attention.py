@@ -13,7 +13,7 @@ BLOCK = 8
 
 @register
 class HighResolutionCrossAttention(FocusAttention):
-    """Cross-attention to the high-resolution tokens of a few chosen regions (FASeg, section 3.3).
+    """Cross-attention to the high-resolution tokens of a few chosen regions (FASeg, HRCA).
 
     The regions are chosen from the focus of an earlier layer on the coarsest level, summed over
     queries, and serve all queries of an image.

@@ -31,7 +31,7 @@ class LearnedPositionalQuery(BaseModule):
 
 @register
 class DynamicFocusPositionalQuery(BaseModule):
-    """Dynamic focus-aware positional queries (FASeg, section 3.2).
+    """Dynamic focus-aware positional queries (FASeg, DFPQ).
 
     A query's position is where its own attention just looked: Q_p = h(A K_p + B), with A the
     head-averaged attention probabilities of the last layer, K_p the positional encoding of the

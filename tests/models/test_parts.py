@@ -72,7 +72,6 @@ def test_dynamic_query_is_the_literal_sum():
     for token in range(10):
         pooled += focus[:, :, token, None] * key_pos[:, None, token]
     linear, _, out = generator.mlp
-    expected = F.linear((pooled + embed) @ linear.weight.T + linear.bias, out.weight * 0)
     expected = F.linear(F.relu((pooled + embed) @ linear.weight.T + linear.bias), out.weight)
     torch.testing.assert_close(generator(embed, focus, key_pos), expected + out.bias)
 
