@@ -55,7 +55,10 @@ if sys.prefix != sys.base_prefix: print(sysconfig.get_path("purelib"))' >"$(venv
 install_torch() {
     say 'Installing build tools and torch (an installed torch is kept)'
     pip "$(pinned setuptools)" wheel ninja psutil numpy
-    if ! venv -c 'import torch' 2>/dev/null; then pip "${TORCH:-$(pinned torch)}"; fi
+    # Named again: torch would replace the setuptools of an older pip by one that is too new.
+    if ! venv -c 'import torch' 2>/dev/null; then
+        pip "${TORCH:-$(pinned torch)}" "$(pinned setuptools)"
+    fi
     venv -c 'import torch; print("torch", torch.__version__, "CUDA", torch.version.cuda)'
     # From here on nothing may replace that torch.
     grep -v '^torch' "$tested" >"$constraints"
