@@ -10,7 +10,6 @@ from typing import Any
 from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.runner import Runner
 
-from ..compat.configs import PREFIX, config_path
 from .errors import UserError
 
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -51,7 +50,8 @@ def load_config(name: str, options: dict[str, Any] | None = None) -> Config:
     """Reads a config and merges options into it.
 
     Args:
-        name: Path of a config, or one of ours by name: ``mmseg_faseg::faseg_swin-t_ade20k.py``.
+        name: Path of a config, or one of an OpenMMLab package by name:
+            ``mmseg_faseg::faseg_swin-t_ade20k.py``, ``mmseg::mask2former/...py``.
         options: What ``--cfg-options`` gave: dotted keys and values. ``data_root`` replaces the
             data root of every data set.
 
@@ -59,8 +59,9 @@ def load_config(name: str, options: dict[str, Any] | None = None) -> Config:
         UserError: There is no such config, or an option does not fit it.
     """
     try:
-        cfg = Config.fromfile(config_path(name) if name.startswith(PREFIX) else name)
-    except OSError as error:
+        # The path of package::folder/name.py, as in `_base_`.
+        cfg = Config.fromfile(Config._get_cfg_path(name, '')[0] if '::' in name else name)
+    except (OSError, ValueError, AssertionError, ModuleNotFoundError) as error:
         raise UserError(f'config {name}: {error}') from None
     options = options or {}
     _check_option_names(cfg, options)

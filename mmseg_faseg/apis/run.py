@@ -1,14 +1,11 @@
 """Trains and tests a config with MMEngine's Runner. ``tools/`` parses arguments and calls this."""
 
-import pickle
-import re
-from contextlib import contextmanager
-
 from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 
 from ..models import FASegSegmentor
+from .checkpoints import refused_checkpoints
 from .checks import check_checkpoint, check_data, check_pretrained, pretrained_weights
 from .devices import leave_process_group, prepare_devices
 from .errors import UserError
@@ -41,7 +38,7 @@ def train(cfg: Config, *, resume: bool = False, amp: bool = False, launcher: str
     runner = _build_runner(cfg)
     if start:
         _forget_pretrained(runner)
-    with _refused_checkpoints(start):
+    with refused_checkpoints(start):
         runner.train()
     leave_process_group()
 
@@ -88,7 +85,7 @@ def test(
         for evaluator in evaluators if isinstance(evaluators, list) else [evaluators]:
             evaluator.update(output_dir=out, keep_results=True)
     check_data(cfg, ['test_dataloader'])
-    with _refused_checkpoints(checkpoint):
+    with refused_checkpoints(checkpoint):
         metrics = _build_runner(cfg).test()
     leave_process_group()
     return metrics
@@ -145,23 +142,3 @@ def _forget_pretrained(runner: Runner) -> None:
             module.init_cfg = None
         if isinstance(module, FASegSegmentor):
             module.mask2former = None
-
-
-@contextmanager
-def _refused_checkpoints(name: str | None):
-    """Says in one line which file PyTorch refused, and for which of its contents."""
-    try:
-        yield
-    except EOFError:
-        raise UserError(f'{name} is not loaded: it is empty or cut off') from None
-    except RuntimeError as error:
-        if 'PytorchStreamReader' not in str(error):
-            raise
-        raise UserError(f'{name} is not loaded: it is cut off or no checkpoint') from None
-    except pickle.UnpicklingError as error:
-        foreign = re.search(r'GLOBAL (\S+)', str(error))
-        reason = f'asks for {foreign[1]}' if foreign else str(error).strip().splitlines()[-1]
-        raise UserError(
-            f'{name} is not loaded: it {reason}, but may hold only weights and what MMEngine '
-            'stores beside them'
-        ) from None

@@ -20,7 +20,11 @@ _STATISTICS = ('min', 'max', 'current', 'mean')
 def allow_mmengine_checkpoints() -> None:
     """Declares safe what MMEngine writes into a checkpoint, and nothing that can run code."""
     torch.serialization.add_safe_globals(
-        [HistoryBuffer, (_history_statistic, 'builtins.getattr'), *_numpy_globals()]
+        [
+            HistoryBuffer,
+            (_history_statistic, 'builtins.getattr'),
+            *((value, name) for name, value in numpy_globals().items()),
+        ]
     )
 
 
@@ -38,17 +42,19 @@ def _history_statistic(owner: type, name: str) -> Callable:
     return getattr(HistoryBuffer, name)
 
 
-def _numpy_globals() -> list:
-    """What numpy's arrays and scalars are rebuilt with.
+def numpy_globals() -> dict[str, Callable]:
+    """What numpy's arrays and scalars are rebuilt with, by the names that pickle writes.
 
-    Taken from numpy itself and declared under both names of its module: numpy 1 writes
+    Taken from numpy itself and listed under both names of its module: numpy 1 writes
     ``numpy.core``, numpy 2 ``numpy._core``. Arrays of Python objects stay refused.
     """
-    functions = [np.zeros(1).__reduce__()[0], np.float64(0).__reduce__()[0]]
-    named = [
-        (function, f'numpy.{core}.multiarray.{function.__name__}')
+    array, buffer = np.zeros(1), np.zeros(1).__reduce_ex__(5)[0]
+    functions = [array.__reduce__()[0], np.float64(0).__reduce__()[0], buffer]
+    moved = {
+        f'numpy.{core}.{function.__module__.rsplit(".", 1)[-1]}.{function.__name__}': function
         for function in functions
         for core in ('core', '_core')
-    ]
+    }
     dtypes = {type(np.dtype(code)) for code in np.typecodes['All'] if code not in 'OV'}
-    return [np.ndarray, np.dtype, *named, *dtypes]
+    fixed = [np.ndarray, np.dtype, *dtypes]
+    return moved | {f'{item.__module__}.{item.__qualname__}': item for item in fixed}

@@ -5,7 +5,7 @@ import torch
 
 from mmseg_faseg.convert import load_mask2former
 
-from .test_segmentor import build_segmentor
+from models.test_segmentor import build_segmentor
 
 LAYER = 'decode_head.transformer_decoder.layers.{}.self_attn.attn.in_proj_weight'
 

@@ -1,0 +1,227 @@
+"""Turns released checkpoints into checkpoints of this project, accounting for every key."""
+
+import functools
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmseg.registry import DATASETS, MODELS
+from torch import Tensor
+
+from ..apis.config import load_config
+from ..apis.errors import UserError
+from ..apis.files import check_output, whole_file
+from ..version import __version__
+from .files import read_released
+from .key_tables import DROPPED, NEW, NEW_BEHIND_IMAGENET, PATCH_MERGING, TABLES
+from .recognise import Model, recognise
+
+_KEYS_NAMED = 5
+LICENCES = {
+    'FASeg': (
+        "The authors' FASeg weights are under CC BY-NC 4.0, and so is what is made of them: name "
+        'the authors (He et al., CVPR 2023), say that the weights were converted, keep this '
+        'notice; no commercial use.'
+    ),
+    'Mask2Former': (
+        "Mask2Former's published weights are under CC BY-NC 4.0, and so is what is made of them: "
+        'name the authors (Cheng et al., CVPR 2022), say that the weights were converted, keep '
+        'this notice; no commercial use.'
+    ),
+    'ImageNet': 'The terms of the original weights apply to the converted ones.',
+}
+
+
+class Conversion(NamedTuple):
+    """Where every key went.
+
+    Attributes:
+        model: What the checkpoint held.
+        config: The config it became a checkpoint of.
+        weights: Ours, by our names.
+        sources: Our names, and the released names of what they came from.
+        dropped: Released names that found no place, and why.
+        new: Our names that nothing came from, and why none is needed.
+    """
+
+    model: Model
+    config: Config
+    weights: dict[str, Tensor]
+    sources: dict[str, str]
+    dropped: dict[str, str]
+    new: dict[str, str]
+
+
+def convert_file(source: str, target: str, config: str | None = None) -> Conversion:
+    """Converts a released checkpoint file.
+
+    Args:
+        source: FASeg or Mask2Former (semantic) as trained with detectron2, ``.pth`` or ``.pkl``,
+            or an ImageNet Swin of the original repository.
+        target: The ``.pth`` to write. It holds ``state_dict`` and, in ``meta``, the config, the
+            classes, their palette, where the weights came from and their licence. A backbone's
+            has no ``backbone.`` in its keys: name it as ``model.backbone.init_cfg.checkpoint``.
+        config: The config to convert for; recognised from the keys if None.
+
+    Returns:
+        Where every key went.
+
+    Raises:
+        UserError: Says what does not fit; ``target`` is untouched.
+    """
+    check_output(target, '.pth')
+    weights = read_released(source)
+    try:
+        conversion = convert(weights, config)
+    except UserError as error:
+        raise UserError(f'{source}: {error}') from None
+    checkpoint = dict(meta=_meta(conversion, source), state_dict=conversion.weights)
+    with whole_file(target) as temporary:
+        torch.save(checkpoint, temporary)
+    return conversion
+
+
+def convert(weights: dict[str, Tensor], config: str | None = None) -> Conversion:
+    """Converts released weights; see :func:`convert_file`.
+
+    Args:
+        weights: By their released names.
+        config: The config to convert for; recognised from the keys if None.
+
+    Raises:
+        UserError: A key is unknown, missing or of another shape.
+    """
+    if 'patch_embed.proj.weight' in weights:
+        weights = {f'backbone.{key}': value for key, value in weights.items()}
+    model = recognise(weights)
+    cfg = load_config(config or model.config)
+    own = _own_weights(cfg)
+    new_rows = NEW
+    if model.method == 'ImageNet':
+        own = {key: value for key, value in own.items() if key.startswith('backbone.')}
+        new_rows = [*NEW, *NEW_BEHIND_IMAGENET]
+    table = TABLES[model.method, model.family]
+    names = {key: _first(table, key) for key in weights}
+    sources = {name: key for key, name in names.items() if name in own}
+    dropped = {key: _first(DROPPED, key) for key in weights if key not in sources.values()}
+    new = {name: _first(new_rows, name) for name in own if name not in sources}
+    _check_accounts(model, cfg, names, dropped, new)
+    _check_normalisation(weights, cfg)
+    converted = {name: _fit(weights[key], key, own[name]) for name, key in sources.items()}
+    if model.method == 'ImageNet':
+        converted = {key.removeprefix('backbone.'): value for key, value in converted.items()}
+    return Conversion(model, cfg, converted, sources, dropped, new)
+
+
+def _own_weights(cfg: Config) -> dict[str, Tensor]:
+    """The state dict of a config's model, without loading anything into it."""
+    cfg.model.backbone.init_cfg = None
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmseg')):
+        return MODELS.build(cfg.model).state_dict()
+
+
+def _check_accounts(
+    model: Model,
+    cfg: Config,
+    names: dict[str, str | None],
+    dropped: dict[str, str | None],
+    new: dict[str, str | None],
+) -> None:
+    """Every key is converted, dropped for a reason, or new for a reason, once."""
+    unknown = [key for key, reason in dropped.items() if reason is None]
+    missing = [name for name, reason in new.items() if reason is None]
+    counts = Counter(name for name in names.values() if name)
+    twice = [key for key, name in names.items() if counts[name] > 1]
+    problems = [
+        f'{title}: {_listed(keys)}'
+        for title, keys in (
+            ('keys without a place', unknown),
+            ('nothing for', missing),
+            ('keys for the same place', twice),
+        )
+        if keys
+    ]
+    if problems:
+        raise UserError(f'{model} does not fit {cfg.filename}: {"; ".join(problems)}')
+
+
+def _check_normalisation(weights: dict[str, Tensor], cfg: Config) -> None:
+    """The image mean and deviation in a checkpoint are those of the config."""
+    for key, name in (('pixel_mean', 'mean'), ('pixel_std', 'std')):
+        expected = torch.tensor(cfg.model.data_preprocessor[name])
+        got = weights.get(key, expected).flatten().float()
+        if got.shape != expected.shape or not torch.allclose(got, expected, atol=1e-3):
+            raise UserError(
+                f'{key} is {got.tolist()}, but data_preprocessor.{name} in {cfg.filename} is '
+                f'{expected.tolist()}'
+            )
+
+
+def _fit(value: Tensor, key: str, own: Tensor) -> Tensor:
+    """A released value as ours: order of channels, type, memory of its own."""
+    if value.shape != own.shape:
+        raise UserError(f'{key} has shape {tuple(value.shape)}, expected {tuple(own.shape)}')
+    if key.endswith('.relative_position_index') and not torch.equal(value.to(own), own):
+        raise UserError(f'{key} differs from what the model computes itself')
+    if not value.isfinite().all():
+        raise UserError(f'{key} holds values that are not finite')
+    if _matches(PATCH_MERGING, key):
+        value = _reorder_patch_merging(value)
+    return value.to(own.dtype).contiguous().clone()
+
+
+def _reorder_patch_merging(value: Tensor) -> Tensor:
+    """(..., column x row x C) to (..., C x row x column) over the 2 x 2 pixels that are merged.
+
+    Weights of the reduction are (2 C, 4 C), those of the norm (4 C,).
+    """
+    return value.unflatten(-1, (2, 2, -1)).transpose(-3, -1).flatten(-3)
+
+
+def _first(rows: Iterable[tuple[str, str]], key: str) -> str | None:
+    """The other side of the first row that a key fits, its fields filled in."""
+    for template, other in rows:
+        match = _pattern(template).fullmatch(key)
+        if match:
+            for field, text in match.groupdict().items():
+                other = other.replace(f'{{{field}}}', text).replace(f'{{{field}*}}', text)
+            return other
+    return None
+
+
+def _matches(template: str, key: str) -> bool:
+    return _pattern(template).fullmatch(key) is not None
+
+
+@functools.cache
+def _pattern(template: str) -> re.Pattern:
+    pattern = re.escape(template)
+    pattern = re.sub(r'\\\{(\w+)\\\*\\\}', r'(?P<\1>.+)', pattern)
+    return re.compile(re.sub(r'\\\{(\w+)\\\}', r'(?P<\1>[^.]+)', pattern))
+
+
+def _listed(keys: list[str]) -> str:
+    more = f' and {len(keys) - _KEYS_NAMED} more' if len(keys) > _KEYS_NAMED else ''
+    return ', '.join(keys[:_KEYS_NAMED]) + more
+
+
+def _meta(conversion: Conversion, source: str) -> dict:
+    """What a checkpoint says about itself: all that testing and inference need."""
+    with open(source, 'rb') as file:
+        digest = hashlib.file_digest(file, 'sha256').hexdigest()
+    meta = dict(
+        mmseg_faseg_version=__version__,
+        converted_from=dict(file=Path(source).name, sha256=digest, model=str(conversion.model)),
+        license=LICENCES[conversion.model.method],
+    )
+    if conversion.model.method == 'ImageNet':
+        return meta
+    cfg = conversion.config
+    dataset = DATASETS.get(cfg.test_dataloader.dataset.type)
+    return dict(cfg=cfg.pretty_text, dataset_meta=dict(dataset.METAINFO), **meta)

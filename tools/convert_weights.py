@@ -1,0 +1,36 @@
+"""Converts released weights: FASeg's and Mask2Former's of detectron2, ImageNet Swin's."""
+
+import argparse
+
+from mmseg_faseg.apis import one_line_errors
+from mmseg_faseg.convert import convert_file
+from mmseg_faseg.convert.released import LICENCES
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('source', metavar='SRC', help='released checkpoint, .pth or .pkl')
+    parser.add_argument('target', metavar='DST', help='the checkpoint to write, .pth')
+    parser.add_argument(
+        '--config',
+        help='config to convert for, or mmseg_faseg::NAME.py (default: recognised from the keys)',
+    )
+    return parser.parse_args()
+
+
+@one_line_errors
+def main() -> None:
+    args = parse_args()
+    done = convert_file(args.source, args.target, args.config)
+    print(f'{args.source}: {done.model}\n  config     {done.config.filename}')
+    print(f'  converted  {len(done.sources)} keys')
+    for title, keys in (('dropped', done.dropped), ('new', done.new)):
+        for reason in dict.fromkeys(keys.values()):
+            named = [key for key in keys if keys[key] == reason]
+            more = f' and {len(named) - 1} like it' if len(named) > 1 else ''
+            print(f'  {title:9}  {named[0]}{more}: {reason}')
+    print(f'  written    {args.target}\n{LICENCES[done.model.method]}')
+
+
+if __name__ == '__main__':
+    main()
