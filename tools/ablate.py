@@ -46,9 +46,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     variants = grid(args.positional_query, args.hrca, args.ratio, args.key_pos, args.threshold)
-    table = ablate(
-        args.config, variants, args.seeds, args.work_dir, args.jobs, args.cfg_options
-    )
+    table = ablate(args.config, variants, args.seeds, args.work_dir, args.jobs, args.cfg_options)
     print(f'\n{table.read_text()}\n{table}, {table.with_suffix(".csv")}')
 
 

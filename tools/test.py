@@ -3,12 +3,24 @@
 import argparse
 import os
 
-from mmseg_faseg.apis import OptionsAction, load_config, one_line_errors, test, work_dir_of
+from mmseg_faseg.apis import (
+    OptionsAction,
+    load_config,
+    load_stored_config,
+    one_line_errors,
+    test,
+    work_dir_of,
+)
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config file, or mmseg_faseg::NAME.py for one of ours')
+    parser.add_argument(
+        'config',
+        nargs='?',
+        help='config file, or mmseg_faseg::NAME.py for one of ours (default: as the checkpoint '
+        'says)',
+    )
     parser.add_argument('checkpoint', help='checkpoint file or address')
     parser.add_argument('--work-dir', help='where to write logs and metrics (json)')
     parser.add_argument('--out', help='folder for predicted label maps (png)')
@@ -28,14 +40,17 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--tta', action='store_true', help='test-time augmentation')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
-    return parser.parse_args()
+    return parser.parse_intermixed_args()  # the first of two positionals is optional
 
 
 @one_line_errors
 def main() -> None:
     args = parse_args()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    cfg = load_config(args.config, args.cfg_options)
+    if args.config is None:
+        cfg = load_stored_config(args.checkpoint, args.cfg_options)
+    else:
+        cfg = load_config(args.config, args.cfg_options)
     cfg.work_dir = work_dir_of(cfg, args.work_dir)
     test(
         cfg,

@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,8 +63,8 @@ def refused_checkpoints(name: str | None) -> Iterator[None]:
     except pickle.UnpicklingError as error:
         foreign = re.search(r'GLOBAL (\S+)', str(error))
         if foreign is None:
-            found = re.search(r'WeightsUnpickler error: (.+)', str(error))
-            detail = f' ({found[1].strip()})' if found else ''
+            found = re.search(r'WeightsUnpickler error:\s*(.+)', str(error))
+            detail = f' ({found[1]})' if found else ''
             raise UserError(
                 f'{name} is not loaded: it is cut off or no checkpoint{detail}'
             ) from None
@@ -76,4 +77,5 @@ def refused_checkpoints(name: str | None) -> Iterator[None]:
 def _load(path: Path) -> Any:
     if path.suffix == '.safetensors':
         return load_from_safetensors(str(path))
-    return torch.load(path, map_location='cpu', weights_only=True)
+    with warnings.catch_warnings(action='ignore'):  # about bytes that are no checkpoint
+        return torch.load(path, map_location='cpu', weights_only=True)

@@ -63,6 +63,15 @@ def load_config(name: str, options: dict[str, Any] | None = None) -> Config:
         cfg = Config.fromfile(Config._get_cfg_path(name, '')[0] if '::' in name else name)
     except (OSError, ValueError, AssertionError, ModuleNotFoundError) as error:
         raise UserError(f'config {name}: {error}') from None
+    return apply_options(cfg, options)
+
+
+def apply_options(cfg: Config, options: dict[str, Any] | None) -> Config:
+    """Merges what ``--cfg-options`` gave into a config and returns it.
+
+    Raises:
+        UserError: An option does not fit the config.
+    """
     options = options or {}
     _check_option_names(cfg, options)
     try:

@@ -35,12 +35,9 @@ def save_safetensors(checkpoint: dict, path: str | Path) -> None:
         TypeError: The format has no place for an entry; the message names it and its class.
     """
     state_dict = checkpoint['state_dict']
-    metadata = dict(
-        format='pt',
-        meta=json.dumps(_to_json(checkpoint['meta'], 'meta')),
-        # Versions of the modules, which PyTorch and OpenMMLab ask for when they load old weights.
-        versions=json.dumps(getattr(state_dict, '_metadata', {})),
-    )
+    # One entry only: of several, the format's writer picks the order by chance, and with it the
+    # file's hash.
+    metadata = dict(meta=json.dumps(_to_json(checkpoint['meta'], 'meta')))
     try:
         save_file(dict(state_dict), path, metadata)
     except KeyError as error:  # from its table of types
@@ -71,10 +68,8 @@ def load_from_safetensors(
         state_dict = OrderedDict((key, file.get_tensor(key)) for key in file.keys())  # noqa: SIM118
     try:
         meta = _from_json(json.loads(metadata.get('meta', '{}')))
-        versions = OrderedDict(json.loads(metadata.get('versions', '{}')))
     except (ValueError, TypeError) as error:
         raise SafetensorError(f'its metadata is not that of a checkpoint ({error})') from None
-    state_dict._metadata = versions
     return dict(meta=meta, state_dict=state_dict)
 
 

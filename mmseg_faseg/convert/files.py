@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..apis.checkpoints import read_checkpoint
+from ..apis.checks import check_checkpoint
 from ..apis.errors import UserError
 from ..compat.checkpoints import numpy_globals
 
@@ -29,16 +30,17 @@ def read_released(path: str) -> dict[str, Tensor]:
     Raises:
         UserError: The file is missing, cut off, no such checkpoint, or holds other objects.
     """
+    check_checkpoint(path)
     is_pickle = Path(path).suffix == '.pkl' and not zipfile.is_zipfile(path)
     checkpoint = _read_pickle(path) if is_pickle else read_checkpoint(path)
     model = checkpoint.get('model') if isinstance(checkpoint, dict) else None
     if not isinstance(model, dict) or not model:
-        found = (
-            f'its entries are {", ".join(map(str, list(checkpoint)[:5])) or "none"}'
-            if isinstance(checkpoint, dict)
-            else f'it holds a {type(checkpoint).__name__}'
+        found = type(checkpoint).__name__
+        if isinstance(checkpoint, dict):
+            found = f'entries {", ".join(map(str, list(checkpoint)[:5])) or "none"}'
+        raise UserError(
+            f"{path} is no released checkpoint: it has no weights under 'model', but {found}"
         )
-        raise UserError(f"{path} is no released checkpoint: there are no weights in 'model', {found}")
     return {key: _tensor(path, key, value) for key, value in model.items()}
 
 
@@ -56,13 +58,12 @@ def _read_pickle(path: str) -> Any:
         with open(path, 'rb') as file:
             # latin1: detectron2's older files were written by Python 2
             return _ArrayUnpickler(file, encoding='latin1').load()
-    except OSError as error:
-        raise UserError(f'{path} cannot be read: {error.strerror}') from None
     except UserError as error:
         raise UserError(f'{path} is not loaded: {error}') from None
     except Exception as error:  # bytes that are no pickle can end in any error
         raise UserError(
-            f'{path} is not loaded: it is cut off or no checkpoint ({type(error).__name__}: {error})'
+            f'{path} is not loaded: it is cut off or no checkpoint '
+            f'({type(error).__name__}: {error})'
         ) from None
 
 

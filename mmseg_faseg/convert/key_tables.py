@@ -107,7 +107,10 @@ FASEG = [
     *MASK2FORMER,
     (_PIXEL_DECODER + 'input_proj.3.0.{p}', _OUR_PIXEL_DECODER + 'position_convs.0.conv.{p}'),
     (_PIXEL_DECODER + 'input_proj.3.1.{p}', _OUR_PIXEL_DECODER + 'position_convs.0.gn.{p}'),
-    (_PIXEL_DECODER + 'pos_linear.{l}.{p}', _OUR_PIXEL_DECODER + 'positional_encoding.convs.{l}.{p}'),
+    (
+        _PIXEL_DECODER + 'pos_linear.{l}.{p}',
+        _OUR_PIXEL_DECODER + 'positional_encoding.convs.{l}.{p}',
+    ),
     (_PREDICTOR + 'adapt_pos2d.{i}.{p}', 'decode_head.positional_query.mlp.{i}.{p}'),
 ]
 

@@ -1,5 +1,6 @@
 """Turns released checkpoints into checkpoints of this project, accounting for every key."""
 
+import copy
 import functools
 import hashlib
 import re
@@ -120,10 +121,11 @@ def convert(weights: dict[str, Tensor], config: str | None = None) -> Conversion
 
 
 def _own_weights(cfg: Config) -> dict[str, Tensor]:
-    """The state dict of a config's model, without loading anything into it."""
+    """The state dict of a config's model, which needs no backbone's weights from now on."""
     cfg.model.backbone.init_cfg = None
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmseg')):
-        return MODELS.build(cfg.model).state_dict()
+        # of a copy: building writes into the config
+        return MODELS.build(copy.deepcopy(cfg.model)).state_dict()
 
 
 def _check_accounts(

@@ -2,10 +2,9 @@
 
 import pytest
 import torch
+from models.test_segmentor import build_segmentor
 
 from mmseg_faseg.convert import load_mask2former
-
-from models.test_segmentor import build_segmentor
 
 LAYER = 'decode_head.transformer_decoder.layers.{}.self_attn.attn.in_proj_weight'
 
