@@ -15,7 +15,7 @@ from mmengine.registry import DefaultScope
 from mmseg.registry import DATASETS, MODELS
 from torch import Tensor
 
-from ..apis.config import load_config
+from ..apis.config import datasets_of, load_config
 from ..apis.errors import UserError
 from ..apis.files import check_output, whole_file
 from ..version import __version__
@@ -113,6 +113,7 @@ def convert(weights: dict[str, Tensor], config: str | None = None) -> Conversion
     dropped = {key: _first(DROPPED, key) for key in weights if key not in sources.values()}
     new = {name: _first(new_rows, name) for name in own if name not in sources}
     _check_accounts(model, cfg, names, dropped, new)
+    _check_classes(model, cfg)
     _check_normalisation(weights, cfg)
     converted = {name: _fit(weights[key], key, own[name]) for name, key in sources.items()}
     if model.method == 'ImageNet':
@@ -151,6 +152,22 @@ def _check_accounts(
     ]
     if problems:
         raise UserError(f'{model} does not fit {cfg.filename}: {"; ".join(problems)}')
+
+
+def _check_classes(model: Model, cfg: Config) -> None:
+    classes = _dataset_meta(cfg)['classes']
+    if model.num_classes not in (None, len(classes)):
+        kind = next(datasets_of(cfg.test_dataloader)).type
+        raise UserError(
+            f'{model} got a config for other data: {kind} in {cfg.filename} has {len(classes)} '
+            'classes'
+        )
+
+
+def _dataset_meta(cfg: Config) -> dict:
+    """Classes, palette and what else the config's test set says about itself."""
+    dataset = next(datasets_of(cfg.test_dataloader))
+    return {**DATASETS.get(dataset.type).METAINFO, **dataset.get('metainfo', {})}
 
 
 def _check_normalisation(weights: dict[str, Tensor], cfg: Config) -> None:
@@ -225,5 +242,4 @@ def _meta(conversion: Conversion, source: str) -> dict:
     if conversion.model.method == 'ImageNet':
         return meta
     cfg = conversion.config
-    dataset = DATASETS.get(cfg.test_dataloader.dataset.type)
-    return dict(cfg=cfg.pretty_text, dataset_meta=dict(dataset.METAINFO), **meta)
+    return dict(cfg=cfg.pretty_text, dataset_meta=_dataset_meta(cfg), **meta)

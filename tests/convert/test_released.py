@@ -4,12 +4,13 @@ import pickle
 import re
 from collections import OrderedDict
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from conftest import call_tool
 from mmengine.runner import load_checkpoint
-from mmseg.apis import init_model
+from mmseg.apis import MMSegInferencer, init_model
 from mmseg.models.backbones import SwinTransformer
 
 from mmseg_faseg.apis import UserError, load_config, load_stored_config
@@ -166,15 +167,14 @@ def test_patch_merging_computes_what_the_original_does():
 @pytest.fixture(scope='module')
 def tiny(tmp_path_factory):
     """A small FASeg config of ResNet-50's kind, and its weights under the released names."""
-    head = dict(num_queries=3, num_classes=3)
-    options = {f'model.decode_head.{key}': value for key, value in head.items()}
+    options = {'model.decode_head.num_queries': 3}
     options['model.backbone.base_channels'] = options['model.backbone.stem_channels'] = 4
     options['model.decode_head.in_channels'] = [16, 32, 64, 128]
     path = tmp_path_factory.mktemp('tiny') / 'tiny.py'
     cfg = load_config('mmseg_faseg::faseg_r50_ade20k.py', options)
     cfg.dump(path)
     shapes = {}
-    for key, shape in with_classes(R50, 3).items():
+    for key, shape in R50.items():
         if key.startswith('backbone.'):
             shape = tuple(n if n in (1, 3, 7) else n // 16 for n in shape)
         elif 'input_proj' in key or 'adapter_1.weight' in key:
@@ -234,10 +234,33 @@ def test_the_checkpoint_says_all_that_inference_needs(tiny, tiny_weights, tmp_pa
     assert sample.pred_sem_seg.shape == (64, 64)
 
 
+@pytest.mark.slow
+def test_testing_and_inference_need_only_the_checkpoint(
+    tiny, tiny_weights, tmp_path, monkeypatch, capsys
+):
+    torch.save(dict(model=tiny_weights), tmp_path / 'released.pth')
+    ours = str(tmp_path / 'ours.pth')
+    convert_file(str(tmp_path / 'released.pth'), ours, tiny[0])
+    image = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    for folder, name, array in (
+        ('images', 'one.jpg', image),
+        ('annotations', 'one.png', np.ones((48, 64), dtype=np.uint8)),
+    ):
+        (tmp_path / folder / 'validation').mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / folder / 'validation' / name), array)
+    options = ('--cfg-options', f'data_root={tmp_path}', 'test_dataloader.num_workers=0')
+    options += ('test_dataloader.persistent_workers=False',)
+    call_tool('test.py', ours, *options, monkeypatch=monkeypatch, cwd=tmp_path)
+    assert 'aAcc' in capsys.readouterr().out
+    inferencer = MMSegInferencer(model=None, weights=ours, device='cpu')
+    prediction = inferencer(image, show=False)['predictions']
+    assert prediction.shape == (48, 64)
+
+
 def test_the_tool_prints_the_accounts_and_the_licence(
     tiny, tiny_weights, tmp_path, monkeypatch, capsys
 ):
-    weights = tiny_weights | {'criterion.empty_weight': torch.ones(4)}
+    weights = tiny_weights | {'criterion.empty_weight': torch.ones(151)}
     torch.save(dict(model=weights), tmp_path / 'released.pth')
     arguments = ('released.pth', 'ours.pth', '--config', tiny[0])
     call_tool('convert_weights.py', *arguments, monkeypatch=monkeypatch, cwd=tmp_path)
@@ -306,13 +329,21 @@ def test_what_does_not_fit_is_named(tiny, tiny_weights, tmp_path, change, messag
     assert {path.name for path in tmp_path.iterdir()} == {'released.pth', 'ours.pth'}
 
 
-def test_a_model_without_a_config_of_ours(tiny_weights):
+def test_a_model_without_a_config_of_ours():
     with pytest.raises(UserError, match='no config .* FASeg, ResNet-50, 3 classes.*--config'):
-        convert(tiny_weights)
+        convert(blanks(with_classes(R50, 3)))
+
+
+def test_a_config_for_other_classes_is_refused(tmp_path):
+    cfg = load_config('mmseg_faseg::faseg_r50_ade20k.py', {'model.decode_head.num_classes': 3})
+    cfg.dump(tmp_path / 'three.py')
+    message = 'FASeg, ResNet-50, 3 classes.*ADE20KDataset in .*three.py has 150 classes'
+    with pytest.raises(UserError, match=message):
+        convert(blanks(with_classes(R50, 3)), str(tmp_path / 'three.py'))
 
 
 def test_another_architecture_than_the_config_is_refused(tiny_weights):
-    with pytest.raises(UserError, match='FASeg, ResNet-50, 3 classes does not fit .*swin-t'):
+    with pytest.raises(UserError, match='FASeg, ResNet-50, 150 classes does not fit .*swin-t'):
         convert(tiny_weights, 'mmseg_faseg::faseg_swin-t_ade20k.py')
 
 
