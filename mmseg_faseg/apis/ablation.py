@@ -6,7 +6,7 @@ import json
 import multiprocessing
 import os
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from mmengine.config import Config
 
-from .complexity import complexity_of
+from .complexity import Complexity, complexity_of, input_size_of
 from .config import load_config
 from .errors import UserError
 from .files import whole_file
@@ -146,33 +146,28 @@ def ablate(
     """
     base = load_config(config, options)
     configs = {variant: variant.apply(base) for variant in variants}
+    costs = {variant: complexity_of(cfg, input_size_of(cfg)) for variant, cfg in configs.items()}
     folder = Path(work_dir)
-    waiting, results = {}, []
+    runs = {}
     for (variant, cfg), seed in itertools.product(configs.items(), seeds):
         run_dir = folder / str(variant) / f'seed{seed}'
         cfg = Config(cfg.to_dict() | dict(work_dir=str(run_dir), randomness=dict(seed=seed)))
         _claim(run_dir, cfg)
-        done = _read_result(run_dir)
-        if done is None:
-            waiting[run_dir] = (variant, seed, cfg)
-        else:
-            results.append(Result(variant, seed, **done))
+        runs[variant, seed] = cfg
+    results = [Result(*key, **done) for key, cfg in runs.items() if (done := _read_result(cfg))]
+    done = {(result.variant, result.seed) for result in results}
+    write_tables(folder, costs, results)
     failed = []
-    write_tables(folder, configs, results)
-    context = multiprocessing.get_context('spawn')
-    with ProcessPoolExecutor(jobs, context, max_tasks_per_child=1) as pool:
-        runs = {
-            pool.submit(_run, cfg.to_dict(), jobs): (variant, seed, run_dir)
-            for run_dir, (variant, seed, cfg) in waiting.items()
-        }
-        for future in as_completed(runs):
-            variant, seed, run_dir = runs[future]
-            if future.exception() is not None:
-                failed.append(f'{run_dir} ({future.exception()})')
-                continue
-            results.append(Result(variant, seed, **_read_result(run_dir)))
+    waiting = {key: cfg for key, cfg in runs.items() if key not in done}
+    for (variant, seed), error in _run_all(waiting, jobs):
+        cfg = runs[variant, seed]
+        if error is None:
+            results.append(Result(variant, seed, **_read_result(cfg)))
             print(f'{variant}, seed {seed}: mIoU {results[-1].miou:.2f}', flush=True)
-            write_tables(folder, configs, results)
+            write_tables(folder, costs, results)
+        else:
+            failed.append(f'{cfg.work_dir} ({error})')
+            print(f'{variant}, seed {seed}: failed', flush=True)
     if failed:
         raise UserError(f'runs failed, see log.txt there: {", ".join(failed)}')
     return folder / 'ablation.md'
@@ -192,9 +187,20 @@ def _claim(run_dir: Path, cfg: Config) -> None:
         )
 
 
-def _read_result(run_dir: Path) -> dict[str, float] | None:
-    file = run_dir / 'result.json'
+def _read_result(cfg: Config) -> dict[str, float] | None:
+    file = Path(cfg.work_dir, 'result.json')
     return json.loads(file.read_text()) if file.exists() else None
+
+
+def _run_all(
+    runs: dict[tuple[Variant, int], Config], jobs: int
+) -> Iterator[tuple[tuple[Variant, int], BaseException | None]]:
+    """Runs configs, ``jobs`` at a time, and yields the key of each as it ends, and its error."""
+    context = multiprocessing.get_context('spawn')
+    with ProcessPoolExecutor(jobs, context, max_tasks_per_child=1) as pool:
+        keys = {pool.submit(_run, cfg.to_dict(), jobs): key for key, cfg in runs.items()}
+        for future in as_completed(keys):
+            yield keys[future], future.exception()
 
 
 def _run(cfg: dict, jobs: int) -> None:
@@ -213,7 +219,7 @@ def _run(cfg: dict, jobs: int) -> None:
         if not checkpoint.exists():
             train(cfg, resume=True)
         miou = test(cfg, str(checkpoint))['mIoU']
-    result = dict(miou=miou, seconds=_seconds_per_iteration(run_dir))
+    result = dict(miou=float(miou), seconds=_seconds_per_iteration(run_dir))
     with whole_file(run_dir / 'result.json') as temporary:
         temporary.write_text(json.dumps(result))
 
@@ -228,11 +234,10 @@ def _seconds_per_iteration(run_dir: Path) -> float:
     return statistics.median(line['time'] for line in lines if 'loss' in line)
 
 
-def write_tables(folder: Path, configs: dict[Variant, Config], results: list[Result]) -> None:
-    """Writes ``ablation.csv`` and ``ablation.md`` to ``folder``."""
-    order = {variant: row for row, variant in enumerate(configs)}
-    results = sorted(results, key=lambda result: (order[result.variant], result.seed))
-    costs = {variant: complexity_of(configs[variant]) for variant in order}
+def write_tables(folder: Path, costs: dict[Variant, Complexity], results: list[Result]) -> None:
+    """Writes ``ablation.csv`` and ``ablation.md`` to ``folder``, in the order of ``costs``."""
+    order = list(costs)
+    results = sorted(results, key=lambda result: (order.index(result.variant), result.seed))
     with whole_file(folder / 'ablation.csv') as temporary, temporary.open('w') as file:
         writer = csv.writer(file)
         writer.writerow(
@@ -242,8 +247,8 @@ def write_tables(folder: Path, configs: dict[Variant, Config], results: list[Res
             cost = costs[variant]
             writer.writerow([*variant, seed, miou, cost.params, cost.flops, round(seconds, 4)])
     rows = [
-        _row(variant, [r for r in results if r.variant == variant], costs[variant])
-        for variant in configs
+        _row(variant, [result for result in results if result.variant == variant], cost)
+        for variant, cost in costs.items()
     ]
     titles = [
         'positional query',
@@ -261,7 +266,7 @@ def write_tables(folder: Path, configs: dict[Variant, Config], results: list[Res
         temporary.write_text(''.join(f'| {" | ".join(line)} |\n' for line in lines))
 
 
-def _row(variant: Variant, results: list[Result], cost: Any) -> list[str]:
+def _row(variant: Variant, results: list[Result], cost: Complexity) -> list[str]:
     mious = [result.miou for result in results]
     spread = f' ± {statistics.stdev(mious):.2f}' if len(mious) > 1 else ''
     return [
