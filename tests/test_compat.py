@@ -239,7 +239,7 @@ def installed_wheel(tmp_path_factory):
     ignore = shutil.ignore_patterns('__pycache__')
     for name in ('mmseg_faseg', 'configs', 'tools'):
         shutil.copytree(REPOSITORY / name, source / name, symlinks=True, ignore=ignore)
-    for name in ('setup.cfg', 'pyproject.toml', 'README.md', 'LICENSE'):
+    for name in ('setup.cfg', 'pyproject.toml', 'README.md', 'LICENSE', 'model-index.yml'):
         shutil.copy(REPOSITORY / name, source)
     pip = [sys.executable, '-m', 'pip', '--quiet', '--disable-pip-version-check']
     options = ['--no-deps', '--no-build-isolation', '--no-index']
@@ -254,7 +254,8 @@ def installed_wheel(tmp_path_factory):
 @pytest.mark.slow
 def test_wheel_carries_configs_and_tools(installed_wheel, tmp_path):
     mim = installed_wheel / 'mmseg_faseg' / '.mim'
-    for folder, suffixes in {'configs': ['.py'], 'tools': ['.py', '.sh']}.items():
+    assert (mim / 'model-index.yml').is_file()
+    for folder, suffixes in {'configs': ['.py', '.yaml'], 'tools': ['.py', '.sh']}.items():
         expected = {
             str(path.relative_to(REPOSITORY / folder))
             for path in (REPOSITORY / folder).rglob('*')

@@ -5,9 +5,9 @@ from mmseg.registry import TRANSFORMS
 from PIL import Image
 
 
-def resize(results, scale, max_size):
+def resize(results, scale, max_size, kind='AntialiasedResizeShortestEdge'):
     init_default_scope('mmseg')
-    transform = dict(type='AntialiasedResizeShortestEdge', scale=scale, max_size=max_size)
+    transform = dict(type=kind, scale=scale, max_size=max_size)
     return TRANSFORMS.build(transform)(results)
 
 
@@ -38,10 +38,20 @@ def test_sizes(results, scale, max_size, shape):
     assert out['img_shape'] == shape
 
 
-def test_shortest_edge_is_exact_for_all_aspect_ratios():
-    for width in range(64, 300):
-        out = resize(dict(img=np.zeros((64, width, 3), dtype=np.uint8)), 51, 2048)
-        assert out['img'].shape[:2] == (51, int(width * 51 / 64 + 0.5))
+def test_both_edges_are_exact_for_all_aspect_ratios():
+    for width in range(64, 400):
+        out = resize(dict(img=np.zeros((64, width, 3), dtype=np.uint8)), 51, 200)
+        long = min(200, int(width * 51 / 64 + 0.5))
+        short = 51 if width * 51 <= 200 * 64 else int(64 * 200 / width + 0.5)
+        assert out['img'].shape[:2] == (short, long)
+
+
+@pytest.mark.parametrize(
+    ('kind', 'longest'), [('AntialiasedResizeShortestEdge', 2048), ('ResizeShortestEdge', 2046)]
+)
+def test_longest_edge_reaches_max_size(kind, longest):
+    out = resize(dict(img=np.zeros((64, 263, 3), dtype=np.uint8)), 512, 2048, kind)
+    assert out['img'].shape[:2] == (498, longest)
 
 
 def test_image_is_antialiased_and_labels_are_not_mixed(results):

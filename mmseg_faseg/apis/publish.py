@@ -39,7 +39,7 @@ def publish_model(source: str | Path, target: str | Path) -> tuple[Path, Path]:
         UserError: The source holds no weights, or something that may not or cannot be published,
             or is published already; the target cannot be written. Nothing was written.
     """
-    source, target = Path(source), Path(target)
+    source, target = Path(source).expanduser(), Path(target)
     check_output(target, '.pth')
     checkpoint = read_checkpoint(source)
     if source.stem.endswith(f'-{_hash_of(source)}'):
@@ -48,10 +48,10 @@ def publish_model(source: str | Path, target: str | Path) -> tuple[Path, Path]:
     removed = {key: _size_of(value) for key, value in checkpoint.items() if key not in published}
     files = _write(published, source, target)
     for key, size in removed.items():
-        print(f'removed {key}: {_megabytes(size)}')
-    print(f'in      {source}: {_megabytes(source.stat().st_size)}')
+        print(f'removed {key}: {_spelled(size)}')
+    print(f'in      {source}: {_spelled(source.stat().st_size)}')
     for file in files:
-        print(f'out     {file}: {_megabytes(file.stat().st_size)}')
+        print(f'out     {file}: {_spelled(file.stat().st_size)}')
     return files
 
 
@@ -65,7 +65,8 @@ def _meta_of(checkpoint: dict[str, Any], source: Path) -> dict[str, Any]:
 def _weights_of(checkpoint: dict[str, Any], source: Path) -> OrderedDict[str, Tensor]:
     """The weights as MMEngine loads them, each in memory of its own."""
     weights = checkpoint.get('state_dict')
-    if not weights or not isinstance(weights, dict) or not all(isinstance(k, str) for k in weights):
+    named = isinstance(weights, dict) and all(isinstance(key, str) for key in weights)
+    if not named or not weights:
         entries = ', '.join(map(str, [*checkpoint][:5])) or 'none'
         raise UserError(f'{source} has no weights in state_dict; its entries are: {entries}')
     own = OrderedDict(
@@ -120,8 +121,8 @@ def _size_of(value: Any) -> int:
     return count.size
 
 
-def _megabytes(size: int) -> str:
-    return f'{size / 1e6:,.1f} MB'
+def _spelled(size: int) -> str:
+    return f'{size / 1e6:,.1f} MB' if size >= 1e6 else f'{size / 1e3:,.1f} kB'
 
 
 def _hash_of(file: Path) -> str:

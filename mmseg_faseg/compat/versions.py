@@ -16,7 +16,7 @@ CONSTRAINTS = Path(__file__).parents[1] / 'constraints.txt'
 OLDEST_TORCH = '2.6'
 """The first torch whose ``weights_only`` loading knows ``add_safe_globals`` with names."""
 
-# mmsegmentation imports the last two without requiring them.
+# mmsegmentation imports ftfy and regex without requiring them.
 _MODULES = {
     'torch': 'torch',
     'mmengine': 'mmengine',
@@ -26,6 +26,7 @@ _MODULES = {
     'mmpretrain': 'mmpretrain',
     'ftfy': 'ftfy',
     'regex': 'regex',
+    'safetensors': 'safetensors',
 }
 _BUILD_MMCV = (
     'MMCV_WITH_OPS=1 pip install --no-build-isolation --force-reinstall --no-deps "mmcv=={}"'

@@ -10,8 +10,9 @@ class AntialiasedResizeShortestEdge(ResizeShortestEdge):
 
     Image by bilinear interpolation over the whole footprint of a pixel, label map by nearest.
     MMSegmentation's ``ResizeShortestEdge`` interpolates between four pixels, which drops
-    detail when an image shrinks, and its shortest edge is now and then one pixel short of
-    ``scale``: it rounds a second time to keep the aspect ratio.
+    detail when an image shrinks, and takes labels from half a new pixel further to the top left.
+    Where ``max_size`` limits an image, it rounds a second time to keep the aspect ratio, and the
+    longest edge may end some pixels below ``max_size``.
 
     Args:
         scale (int or tuple[int]): Length of the shortest edge in pixels (of a tuple the
