@@ -245,7 +245,9 @@ def write_tables(folder: Path, costs: dict[Variant, Complexity], results: list[R
         )
         for variant, seed, miou, seconds in results:
             cost = costs[variant]
-            writer.writerow([*variant, seed, miou, cost.params, cost.flops, round(seconds, 4)])
+            writer.writerow(
+                [*variant, seed, round(miou, 2), cost.params, cost.flops, round(seconds, 4)]
+            )
     rows = [
         _row(variant, [result for result in results if result.variant == variant], cost)
         for variant, cost in costs.items()
