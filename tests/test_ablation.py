@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import pytest
 import torch
@@ -66,6 +67,28 @@ def test_other_configs_are_refused():
         DEFAULT.apply(load_config('mmseg_faseg::mask2former_toy.py'))
 
 
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (('--jobs', 0), '--jobs must be at least 1'),
+        (('--seeds', -1), '--seeds 0, got 1 and -1'),
+        (('--ratio', 0), r'ratio must lie in \(0, 1\], got 0'),
+        (('--threshold', 1.5), r'mask_threshold must lie in \(0, 1\), got 1.5'),
+        (('--work-dir', 'tiny.py'), '--work-dir: .*tiny.py'),
+        (('--cfg-options', 'train_cfg._delete_=True'), 'no train_cfg.max_iters'),
+    ],
+)
+def test_bad_values_cost_no_time(arguments, message, write_config, tmp_path, monkeypatch, capsys):
+    config = write_config(tmp_path / 'tiny.py')
+    with pytest.raises(SystemExit) as stop:
+        call_tool(
+            'ablate.py', '--config', config, *arguments, monkeypatch=monkeypatch, cwd=tmp_path
+        )
+    assert stop.value.code == 2
+    assert re.search(message, capsys.readouterr().err)
+    assert [path.name for path in tmp_path.iterdir()] == ['tiny.py']
+
+
 @pytest.mark.slow
 def test_runs_are_tabulated_and_not_repeated(write_config, tmp_path, monkeypatch, capsys):
     config = write_config(tmp_path / 'tiny.py')
@@ -113,4 +136,6 @@ def test_a_failing_run_is_named_after_the_others(write_config, tmp_path, monkeyp
     broken = base | {'optim_wrapper.type': 'NoSuchWrapper'}
     with pytest.raises(UserError, match=r'runs failed, see log.txt there: .*grid/.*seed0'):
         ablate(config, [DEFAULT], [0], 'grid', options=broken)
-    assert (tmp_path / 'grid' / str(DEFAULT) / 'seed0' / 'log.txt').exists()
+    log = tmp_path / 'grid' / str(DEFAULT) / 'seed0' / 'log.txt'
+    assert 'Traceback' in log.read_text()
+    assert 'NoSuchWrapper' in log.read_text()

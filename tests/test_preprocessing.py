@@ -169,7 +169,8 @@ def write_image(root: Path, name: str, size: tuple[int, int]) -> tuple[Image.Ima
     suffixes = ('.jpg', '.png') if ade20k else ('_leftImg8bit.png', '_gtFine_labelTrainIds.png')
     rng = np.random.default_rng(size)
     pixels = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
-    labels = rng.choice(np.array([0, 1, 9, 150 if ade20k else 255], np.uint8), size)
+    ids = np.array([0, 1, 9, 150 if ade20k else 255], np.uint8)
+    labels = rng.choice(ids, size, p=[0.02, 0.9, 0.04, 0.04])
     paths = root / f'images/one{suffixes[0]}', root / f'labels/one{suffixes[1]}'
     for path, array in zip(paths, (pixels, labels), strict=True):
         path.parent.mkdir(exist_ok=True)

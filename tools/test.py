@@ -2,12 +2,14 @@
 
 import argparse
 import os
+from contextlib import nullcontext
 
 from mmseg_faseg.apis import (
     OptionsAction,
     load_config,
     load_stored_config,
     one_line_errors,
+    only_registered,
     test,
     work_dir_of,
 )
@@ -47,21 +49,23 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    if args.config is None:
+    stored = args.config is None
+    if stored:
         cfg = load_stored_config(args.checkpoint, args.cfg_options)
     else:
         cfg = load_config(args.config, args.cfg_options)
     cfg.work_dir = work_dir_of(cfg, args.work_dir)
-    test(
-        cfg,
-        args.checkpoint,
-        out=args.out,
-        show=args.show,
-        show_dir=args.show_dir,
-        wait_time=args.wait_time,
-        tta=args.tta,
-        launcher=args.launcher,
-    )
+    with only_registered() if stored else nullcontext():
+        test(
+            cfg,
+            args.checkpoint,
+            out=args.out,
+            show=args.show,
+            show_dir=args.show_dir,
+            wait_time=args.wait_time,
+            tta=args.tta,
+            launcher=args.launcher,
+        )
 
 
 if __name__ == '__main__':

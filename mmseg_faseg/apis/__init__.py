@@ -1,7 +1,7 @@
 from .config import OptionsAction, load_config, work_dir_of
 from .errors import UserError, one_line_errors
 from .run import test, train
-from .stored_config import load_stored_config
+from .stored_config import load_stored_config, only_registered
 
 __all__ = [
     'OptionsAction',
@@ -9,6 +9,7 @@ __all__ = [
     'load_config',
     'load_stored_config',
     'one_line_errors',
+    'only_registered',
     'test',
     'train',
     'work_dir_of',

@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import statistics
+import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import redirect_stderr, redirect_stdout
@@ -47,8 +48,8 @@ class Variant(NamedTuple):
     threshold: float
 
     def __str__(self) -> str:
-        hrca = self.hrca if self.ratio is None else f'{self.hrca}-{self.ratio:g}'
-        return f'{self.positional_query}_{hrca}_{self.key_pos}_{self.threshold:g}'
+        hrca = self.hrca if self.ratio is None else f'{self.hrca}-{self.ratio}'
+        return f'{self.positional_query}_{hrca}_{self.key_pos}_{self.threshold}'
 
     def apply(self, base: Config) -> Config:
         """The variant's config.
@@ -63,6 +64,8 @@ class Variant(NamedTuple):
         head = cfg.model.decode_head
         if head.get('type') != 'FASegHead' or not head.get('high_res_attn'):
             raise UserError(f'config {base.filename}: variants are made of a FASegHead with HRCA')
+        if 'max_iters' not in cfg.get('train_cfg', {}):
+            raise UserError(f'config {base.filename} has no train_cfg.max_iters')
         kind = POSITIONAL_QUERIES[self.positional_query]
         if head.positional_query.type != kind:
             head.positional_query = dict(type=kind)
@@ -90,13 +93,13 @@ class Result(NamedTuple):
         variant: The cell.
         seed: Its seed.
         miou: On the test set, in percent.
-        seconds: Per training iteration, the median.
+        seconds: Per training iteration, the median; None if none was logged.
     """
 
     variant: Variant
     seed: int
     miou: float
-    seconds: float
+    seconds: float | None
 
 
 def grid(
@@ -144,6 +147,8 @@ def ablate(
         UserError: A variant does not fit the config, ``work_dir`` holds runs of another config,
             or runs failed; their logs are named. The others are finished.
     """
+    if jobs < 1 or min(seeds) < 0:
+        raise UserError(f'--jobs must be at least 1 and --seeds 0, got {jobs} and {min(seeds)}')
     base = load_config(config, options)
     configs = {variant: variant.apply(base) for variant in variants}
     costs = {variant: complexity_of(cfg, input_size_of(cfg)) for variant, cfg in configs.items()}
@@ -174,10 +179,14 @@ def ablate(
 
 
 def _claim(run_dir: Path, cfg: Config) -> None:
-    """Writes the run's config to its folder, or sees that it is the one there."""
+    """Writes the run's config to its folder, or sees that it is the one that has run there."""
     file = run_dir / 'config.py'
-    if not file.exists():
-        run_dir.mkdir(parents=True, exist_ok=True)
+    has_run = any(run_dir.glob('iter_*.pth')) or (run_dir / 'result.json').exists()
+    if not has_run:
+        try:
+            run_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f'--work-dir: {error}') from None
         with whole_file(file) as temporary:
             temporary.write_text(cfg.pretty_text)
     elif file.read_text() != cfg.pretty_text:
@@ -197,10 +206,13 @@ def _run_all(
 ) -> Iterator[tuple[tuple[Variant, int], BaseException | None]]:
     """Runs configs, ``jobs`` at a time, and yields the key of each as it ends, and its error."""
     context = multiprocessing.get_context('spawn')
-    with ProcessPoolExecutor(jobs, context, max_tasks_per_child=1) as pool:
+    pool = ProcessPoolExecutor(jobs, context, max_tasks_per_child=1)
+    try:
         keys = {pool.submit(_run, cfg.to_dict(), jobs): key for key, cfg in runs.items()}
         for future in as_completed(keys):
             yield keys[future], future.exception()
+    finally:  # after Ctrl-C those that wait are not started
+        pool.shutdown(cancel_futures=True)
 
 
 def _run(cfg: dict, jobs: int) -> None:
@@ -216,22 +228,27 @@ def _run(cfg: dict, jobs: int) -> None:
         redirect_stdout(log),
         redirect_stderr(log),
     ):
-        if not checkpoint.exists():
-            train(cfg, resume=True)
-        miou = test(cfg, str(checkpoint))['mIoU']
+        try:
+            if not checkpoint.exists():
+                train(cfg, resume=True)
+            miou = test(cfg, str(checkpoint))['mIoU']
+        except Exception:
+            traceback.print_exc(file=log)
+            raise
     result = dict(miou=float(miou), seconds=_seconds_per_iteration(run_dir))
     with whole_file(run_dir / 'result.json') as temporary:
         temporary.write_text(json.dumps(result))
 
 
-def _seconds_per_iteration(run_dir: Path) -> float:
-    """Median over what MMEngine logged during training."""
+def _seconds_per_iteration(run_dir: Path) -> float | None:
+    """Median over what MMEngine logged during training; None if it logged nothing."""
     lines = [
         json.loads(line)
         for file in run_dir.glob('*/vis_data/scalars.json')
         for line in file.read_text().splitlines()
     ]
-    return statistics.median(line['time'] for line in lines if 'loss' in line)
+    seconds = [round(line['time'], 4) for line in lines if 'loss' in line]
+    return statistics.median(seconds) if seconds else None
 
 
 def write_tables(folder: Path, costs: dict[Variant, Complexity], results: list[Result]) -> None:
@@ -245,9 +262,7 @@ def write_tables(folder: Path, costs: dict[Variant, Complexity], results: list[R
         )
         for variant, seed, miou, seconds in results:
             cost = costs[variant]
-            writer.writerow(
-                [*variant, seed, round(miou, 2), cost.params, cost.flops, round(seconds, 4)]
-            )
+            writer.writerow([*variant, seed, round(miou, 2), cost.params, cost.flops, seconds])
     rows = [
         _row(variant, [result for result in results if result.variant == variant], cost)
         for variant, cost in costs.items()
@@ -270,6 +285,7 @@ def write_tables(folder: Path, costs: dict[Variant, Complexity], results: list[R
 
 def _row(variant: Variant, results: list[Result], cost: Complexity) -> list[str]:
     mious = [result.miou for result in results]
+    seconds = [result.seconds for result in results if result.seconds is not None]
     spread = f' ± {statistics.stdev(mious):.2f}' if len(mious) > 1 else ''
     return [
         variant.positional_query,
@@ -280,5 +296,5 @@ def _row(variant: Variant, results: list[Result], cost: Complexity) -> list[str]
         ', '.join(f'{miou:.2f}' for miou in mious),
         f'{cost.params / 1e6:.2f} M',
         f'{cost.flops / 1e9:.2f} G',
-        f'{statistics.median(r.seconds for r in results):.2f}' if results else '',
+        f'{statistics.median(seconds):.2f}' if seconds else '',
     ]

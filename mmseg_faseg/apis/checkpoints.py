@@ -29,6 +29,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         UserError: The file is missing, cut off or no checkpoint, or holds objects other than
             weights and what MMEngine stores beside them.
     """
+    if '://' in str(path):
+        raise UserError(f'{path} is an address: fetch the file first')
     check_checkpoint(str(path))
     try:
         with refused_checkpoints(str(path)):

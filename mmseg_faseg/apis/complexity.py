@@ -9,14 +9,13 @@ from typing import NamedTuple
 
 import torch
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
-from mmseg.registry import MODELS
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from .config import datasets_of
 from .errors import UserError
+from .model import build_model
 
 # Submodules by the beginning of their names; the prediction is what none of them claims.
 _PARTS = {
@@ -137,11 +136,7 @@ def _own_model(cfg_or_model: Config | nn.Module) -> nn.Module:
     """A model to do with as we like, on the CPU: there are no operators of MMCV's in between."""
     if isinstance(cfg_or_model, nn.Module):
         return copy.deepcopy(cfg_or_model).cpu()
-    if 'model' not in cfg_or_model:
-        raise UserError('the config has no model')
-    with DefaultScope.overwrite_default_scope(cfg_or_model.get('default_scope', 'mmseg')):
-        # of a copy: building writes into the config
-        return MODELS.build(copy.deepcopy(cfg_or_model.model))
+    return build_model(cfg_or_model)
 
 
 def _count_params(model: nn.Module) -> tuple[Counter[str], Counter[str]]:

@@ -61,8 +61,10 @@ def load_config(name: str, options: dict[str, Any] | None = None) -> Config:
     try:
         # The path of package::folder/name.py, as in `_base_`.
         cfg = Config.fromfile(Config._get_cfg_path(name, '')[0] if '::' in name else name)
-    except (OSError, ValueError, AssertionError, ModuleNotFoundError) as error:
+    except OSError as error:
         raise UserError(f'config {name}: {error}') from None
+    except Exception as error:  # a config is a program
+        raise UserError(f'config {name}: {type(error).__name__}: {error}') from error
     return apply_options(cfg, options)
 
 

@@ -1,6 +1,5 @@
 """Files that are written whole or not at all."""
 
-import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,16 +28,15 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     """Gives a temporary file beside ``path`` to write to, and renames it when that went well.
 
     After an error nothing is left behind, and a file that was there before is untouched.
+
+    Raises:
+        UserError: The file cannot be written.
     """
     path = Path(path)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
-    os.close(handle)
-    temporary = Path(name)
     try:
-        yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix='.writing-') as folder:
+            temporary = Path(folder, path.name)
+            yield temporary
+            temporary.replace(path)
+    except (OSError, RuntimeError) as error:  # PyTorch's own writer raises the latter
+        raise UserError(f'{path} cannot be written: {error}'.splitlines()[0]) from None

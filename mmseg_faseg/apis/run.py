@@ -75,6 +75,8 @@ def test(
     cfg.launcher = launcher
     cfg.load_from = checkpoint
     cfg.resume = False
+    for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler'):
+        cfg.pop(key, None)  # MMSegmentation's visualization hook would build the training data
     check_checkpoint(checkpoint)
     if show or show_dir:
         _enable_visualization(cfg, show, show_dir, wait_time)

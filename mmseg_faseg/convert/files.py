@@ -3,7 +3,7 @@
 import codecs
 import pickle
 import zipfile
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ def read_released(path: str) -> dict[str, Tensor]:
         UserError: The file is missing, cut off, no such checkpoint, or holds other objects.
     """
     check_checkpoint(path)
-    is_pickle = Path(path).suffix == '.pkl' and not zipfile.is_zipfile(path)
+    is_pickle = Path(path).suffix.lower() == '.pkl' and not zipfile.is_zipfile(path)
     checkpoint = _read_pickle(path) if is_pickle else read_checkpoint(path)
     model = checkpoint.get('model') if isinstance(checkpoint, dict) else None
     if not isinstance(model, dict) or not model:
@@ -41,16 +41,27 @@ def read_released(path: str) -> dict[str, Tensor]:
         raise UserError(
             f"{path} is no released checkpoint: it has no weights under 'model', but {found}"
         )
-    return {key: _tensor(path, key, value) for key, value in model.items()}
+    for key in model:
+        if not isinstance(key, str):
+            raise UserError(f'{path}: the key {key!r} is no name')
+    # in front of every key where the weights of a model in data-parallel training were saved
+    prefix = 'module.' if all(key.startswith('module.') for key in model) else ''
+    return {key.removeprefix(prefix): _tensor(path, key, value) for key, value in model.items()}
 
 
 def _tensor(path: str, key: Any, value: Any) -> Tensor:
+    kind = type(value).__name__
+    if isinstance(value, np.ndarray | np.generic):
+        kind = f'array of {value.dtype}'
+        if value.dtype.kind in 'fiu' and value.dtype.itemsize <= 8:
+            native = value.dtype.newbyteorder('=')
+            return torch.tensor(np.asarray(value, dtype=native, order='C'))
     if isinstance(value, Tensor):
-        return value
-    if isinstance(value, np.ndarray) and value.dtype.kind in 'fiub':
-        return torch.from_numpy(np.ascontiguousarray(value))
-    kind = f'array of {value.dtype}' if isinstance(value, np.ndarray) else type(value).__name__
-    raise UserError(f'{path}: {key} is neither a tensor nor an array of numbers, but {kind}')
+        kind = f'tensor ({value.layout}, {value.dtype})'
+        dense = value.layout == torch.strided and not (value.is_meta or value.is_quantized)
+        if dense and not value.is_complex() and value.dtype != torch.bool:
+            return value
+    raise UserError(f'{path}: {key} is no dense tensor or array of real numbers, but {kind}')
 
 
 def _read_pickle(path: str) -> Any:
@@ -87,6 +98,7 @@ def _encode_latin1(text: str, encoding: str = 'latin1') -> bytes:
 
 _ALLOWED = {
     'collections.OrderedDict': OrderedDict,
+    'collections.Counter': Counter,
     '_codecs.encode': _encode_latin1,
     **numpy_globals(),
 }

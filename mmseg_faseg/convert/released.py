@@ -1,6 +1,5 @@
 """Turns released checkpoints into checkpoints of this project, accounting for every key."""
 
-import copy
 import functools
 import hashlib
 import re
@@ -11,13 +10,13 @@ from typing import NamedTuple
 
 import torch
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
-from mmseg.registry import DATASETS, MODELS
+from mmseg.registry import DATASETS
 from torch import Tensor
 
 from ..apis.config import datasets_of, load_config
 from ..apis.errors import UserError
 from ..apis.files import check_output, whole_file
+from ..apis.model import build_model
 from ..version import __version__
 from .files import read_released
 from .key_tables import DROPPED, NEW, NEW_BEHIND_IMAGENET, PATCH_MERGING, TABLES
@@ -76,7 +75,10 @@ def convert_file(source: str, target: str, config: str | None = None) -> Convers
     Raises:
         UserError: Says what does not fit; ``target`` is untouched.
     """
+    source, target = (str(Path(path).expanduser()) for path in (source, target))
     check_output(target, '.pth')
+    if Path(target).exists() and Path(target).samefile(source):
+        raise UserError(f'{target} is the file to convert: give the converted one another name')
     weights = read_released(source)
     try:
         conversion = convert(weights, config)
@@ -102,7 +104,8 @@ def convert(weights: dict[str, Tensor], config: str | None = None) -> Conversion
         weights = {f'backbone.{key}': value for key, value in weights.items()}
     model = recognise(weights)
     cfg = load_config(config or model.config)
-    own = _own_weights(cfg)
+    own = build_model(cfg).state_dict()
+    cfg.model.backbone.init_cfg = None  # its weights come with the rest
     new_rows = NEW
     if model.method == 'ImageNet':
         own = {key: value for key, value in own.items() if key.startswith('backbone.')}
@@ -119,14 +122,6 @@ def convert(weights: dict[str, Tensor], config: str | None = None) -> Conversion
     if model.method == 'ImageNet':
         converted = {key.removeprefix('backbone.'): value for key, value in converted.items()}
     return Conversion(model, cfg, converted, sources, dropped, new)
-
-
-def _own_weights(cfg: Config) -> dict[str, Tensor]:
-    """The state dict of a config's model, which needs no backbone's weights from now on."""
-    cfg.model.backbone.init_cfg = None
-    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmseg')):
-        # of a copy: building writes into the config
-        return MODELS.build(copy.deepcopy(cfg.model)).state_dict()
 
 
 def _check_accounts(
@@ -166,15 +161,21 @@ def _check_classes(model: Model, cfg: Config) -> None:
 
 def _dataset_meta(cfg: Config) -> dict:
     """Classes, palette and what else the config's test set says about itself."""
-    dataset = next(datasets_of(cfg.test_dataloader))
-    return {**DATASETS.get(dataset.type).METAINFO, **dataset.get('metainfo', {})}
+    dataset = next(datasets_of(cfg.get('test_dataloader')), None)
+    kind = DATASETS.get(dataset.type) if dataset else None
+    meta = {**getattr(kind, 'METAINFO', {}), **(dataset or {}).get('metainfo', {})}
+    if isinstance(meta.get('classes', ''), str):
+        raise UserError(f'config {cfg.filename} has no test set with a list of classes')
+    return meta
 
 
 def _check_normalisation(weights: dict[str, Tensor], cfg: Config) -> None:
     """The image mean and deviation in a checkpoint are those of the config."""
     for key, name in (('pixel_mean', 'mean'), ('pixel_std', 'std')):
-        expected = torch.tensor(cfg.model.data_preprocessor[name])
-        got = weights.get(key, expected).flatten().float()
+        if key not in weights:
+            continue
+        expected = torch.tensor((cfg.model.get('data_preprocessor') or {}).get(name) or ())
+        got = weights[key].flatten().float()
         if got.shape != expected.shape or not torch.allclose(got, expected, atol=1e-3):
             raise UserError(
                 f'{key} is {got.tolist()}, but data_preprocessor.{name} in {cfg.filename} is '
@@ -186,6 +187,8 @@ def _fit(value: Tensor, key: str, own: Tensor) -> Tensor:
     """A released value as ours: order of channels, type, memory of its own."""
     if value.shape != own.shape:
         raise UserError(f'{key} has shape {tuple(value.shape)}, expected {tuple(own.shape)}')
+    if value.is_floating_point() != own.is_floating_point():
+        raise UserError(f'{key} holds {value.dtype}, expected {own.dtype}')
     if key.endswith('.relative_position_index') and not torch.equal(value.to(own), own):
         raise UserError(f'{key} differs from what the model computes itself')
     if not value.isfinite().all():

@@ -81,7 +81,7 @@ def blank(key: str, shape: tuple[int, ...]) -> Tensor:
     """A weight of that shape that costs nothing to make."""
     if key.endswith('relative_position_index'):
         return position_index(round(shape[0] ** 0.5))
-    return torch.zeros(shape)
+    return torch.zeros(shape, dtype=int if key.endswith('num_batches_tracked') else None)
 
 
 def position_index(window: int) -> Tensor:

@@ -2,7 +2,7 @@
 
 import pickle
 import re
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 
 import cv2
 import numpy as np
@@ -208,6 +208,32 @@ def test_arrays_in_a_pickle_are_read_like_tensors(tiny_weights, tmp_path, protoc
         assert all(torch.equal(read[key], value) for key, value in tiny_weights.items())
 
 
+def test_counters_in_arrays_stay_single_numbers(tmp_path):
+    """Batch norm that is trained on Cityscapes counts its steps."""
+    arrays = {key: value.numpy() for key, value in blanks(CITYSCAPES).items()}
+    scalar = next(key for key in arrays if key.endswith('num_batches_tracked'))
+    arrays[scalar] = np.int64(5)
+    save_pickle(dict(model=arrays), tmp_path / 'released.pkl')
+    done = convert(read_released(str(tmp_path / 'released.pkl')))
+    assert done.new == {}
+    assert done.weights['backbone.bn1.num_batches_tracked'] == 5
+
+
+def test_prefix_of_data_parallel_training_goes(tiny_weights, tmp_path):
+    weights = {f'module.{key}': value for key, value in tiny_weights.items()}
+    torch.save(dict(model=weights), tmp_path / 'released.pth')
+    assert read_released(str(tmp_path / 'released.pth')).keys() == tiny_weights.keys()
+
+
+def test_what_detectron2_keeps_beside_the_weights_is_read(tiny_weights, tmp_path):
+    beside = dict(scheduler=dict(milestones=Counter([1, 2]), last=np.float64(3)), iteration=7)
+    arrays = {key: value.numpy() for key, value in tiny_weights.items()}
+    torch.save(dict(model=tiny_weights, **beside), tmp_path / 'released.pth')
+    save_pickle(dict(model=arrays, **beside), tmp_path / 'released.PKL')
+    for name in ('released.pth', 'released.PKL'):
+        assert read_released(str(tmp_path / name)).keys() == tiny_weights.keys()
+
+
 def test_half_precision_becomes_the_models(tiny, tiny_weights):
     halves = {key: value.half() for key, value in tiny_weights.items()}
     done = convert(halves, tiny[0])
@@ -309,11 +335,15 @@ CONV = 'backbone.res4.3.conv1.weight'
             'query_feat.weight holds values that are not finite',
         ),
         (lambda w: w | {'pixel_mean': torch.tensor([103.53, 116.28, 123.675])}, 'pixel_mean is'),
-        (lambda w: w | {QUERY: 'text'}, 'query_feat.weight is neither a tensor .* but str'),
+        (lambda w: w | {QUERY: 'text'}, 'query_feat.weight is no dense tensor .* but str'),
         (lambda w: without(w, f'{QUERY[:-17]}class_embed.bias'), 'class_embed.bias is missing'),
         (lambda w: {k: v for k, v in w.items() if 'sem_seg' not in k}, 'neither FASeg nor'),
         (lambda w: {k: v for k, v in w.items() if 'backbone' not in k}, 'unknown backbone'),
         (lambda w: {}, "no weights under 'model'"),
+        (lambda w: w | {5: torch.ones(1)}, 'the key 5 is no name'),
+        (lambda w: w | {QUERY: torch.ones(3, 256).to_sparse()}, 'no dense tensor'),
+        (lambda w: w | {QUERY: torch.ones(3, 256, dtype=torch.complex64)}, 'of real numbers'),
+        (lambda w: w | {QUERY: torch.ones(3, 256, dtype=int)}, 'holds torch.int64, expected'),
     ],
 )
 def test_what_does_not_fit_is_named(tiny, tiny_weights, tmp_path, change, message):
@@ -324,6 +354,30 @@ def test_what_does_not_fit_is_named(tiny, tiny_weights, tmp_path, change, messag
         convert_file(str(tmp_path / 'released.pth'), str(ours), tiny[0])
     assert ours.read_bytes() == b'precious'
     assert {path.name for path in tmp_path.iterdir()} == {'released.pth', 'ours.pth'}
+
+
+def test_the_source_is_never_overwritten(tiny, tiny_weights, tmp_path):
+    file = tmp_path / 'released.pth'
+    torch.save(dict(model=tiny_weights), file)
+    before = file.read_bytes()
+    with pytest.raises(UserError, match='released.pth is the file to convert'):
+        convert_file(str(file), str(file), tiny[0])
+    assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ('config', 'message'),
+    [
+        ('model = dict(', 'SyntaxError'),
+        ('1 / 0', 'ZeroDivisionError'),
+        ('optimizer = dict()', 'has no model with a backbone'),
+        ("model = dict(type='NoSuchModel', backbone=dict())", 'cannot be built: .*NoSuchModel'),
+    ],
+)
+def test_unusable_configs_are_named(tiny_weights, tmp_path, config, message):
+    (tmp_path / 'broken.py').write_text(config)
+    with pytest.raises(UserError, match=f'broken.py.*{message}'):
+        convert(tiny_weights, str(tmp_path / 'broken.py'))
 
 
 def test_a_model_without_a_config_of_ours():
@@ -395,7 +449,7 @@ def test_objects_in_the_pickle_are_named_and_not_made(tmp_path):
 
 def test_arrays_of_objects_are_refused(tmp_path):
     save_pickle(dict(model=dict(weight=np.array([None]))), tmp_path / 'released.pkl')
-    with pytest.raises(UserError, match='weight is neither a tensor .* array of object'):
+    with pytest.raises(UserError, match='weight is no dense tensor .* array of object'):
         read_released(str(tmp_path / 'released.pkl'))
 
 

@@ -1,0 +1,27 @@
+"""Builds the model of a config."""
+
+import copy
+
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmseg.registry import MODELS
+from torch import nn
+
+from .errors import UserError
+
+
+def build_model(cfg: Config) -> nn.Module:
+    """Builds a config's segmentor, without loading anything into it.
+
+    Raises:
+        UserError: The config has no model with a backbone, or one that cannot be built.
+    """
+    name = cfg.filename or 'the config'
+    if not isinstance(cfg.get('model'), dict) or 'backbone' not in cfg.model:
+        raise UserError(f'{name} has no model with a backbone')
+    try:
+        with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmseg')):
+            # of a copy: building writes into the config
+            return MODELS.build(copy.deepcopy(cfg.model))
+    except Exception as error:  # whatever a part's constructor raises, the config is to blame
+        raise UserError(f'the model of {name} cannot be built: {error}') from error
