@@ -6,13 +6,15 @@ import json
 import multiprocessing
 import os
 import statistics
+import sys
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from mmengine.config import Config
 
 from .complexity import Complexity, complexity_of, input_size_of
@@ -205,20 +207,26 @@ def _run_all(
     runs: dict[tuple[Variant, int], Config], jobs: int
 ) -> Iterator[tuple[tuple[Variant, int], BaseException | None]]:
     """Runs configs, ``jobs`` at a time, and yields the key of each as it ends, and its error."""
-    context = multiprocessing.get_context('spawn')
-    pool = ProcessPoolExecutor(jobs, context, max_tasks_per_child=1)
+    pool = ThreadPoolExecutor(jobs)
     try:
-        keys = {pool.submit(_run, cfg.to_dict(), jobs): key for key, cfg in runs.items()}
+        keys = {pool.submit(_run_apart, cfg, jobs): key for key, cfg in runs.items()}
         for future in as_completed(keys):
             yield keys[future], future.exception()
     finally:  # after Ctrl-C those that wait are not started
         pool.shutdown(cancel_futures=True)
 
 
-def _run(cfg: dict, jobs: int) -> None:
-    """Trains and tests one config; its output goes to ``log.txt``. Runs in a process of its own."""
-    import torch
+def _run_apart(cfg: Config, jobs: int) -> None:
+    """Runs a config in a process of its own, and waits for its end."""
+    process = multiprocessing.get_context('spawn').Process(target=_run, args=(cfg.to_dict(), jobs))
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise RuntimeError(f'exit status {process.exitcode}')
 
+
+def _run(cfg: dict, jobs: int) -> None:
+    """Trains and tests one config; its output goes to ``log.txt``."""
     torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // jobs))
     cfg = Config(cfg)
     run_dir = Path(cfg.work_dir)
@@ -234,7 +242,7 @@ def _run(cfg: dict, jobs: int) -> None:
             miou = test(cfg, str(checkpoint))['mIoU']
         except Exception:
             traceback.print_exc(file=log)
-            raise
+            sys.exit(1)
     result = dict(miou=float(miou), seconds=_seconds_per_iteration(run_dir))
     with whole_file(run_dir / 'result.json') as temporary:
         temporary.write_text(json.dumps(result))
@@ -256,7 +264,7 @@ def write_tables(folder: Path, costs: dict[Variant, Complexity], results: list[R
     order = list(costs)
     results = sorted(results, key=lambda result: (order.index(result.variant), result.seed))
     with whole_file(folder / 'ablation.csv') as temporary, temporary.open('w') as file:
-        writer = csv.writer(file)
+        writer = csv.writer(file, lineterminator='\n')
         writer.writerow(
             [*Variant._fields, 'seed', 'mIoU', 'parameters', 'FLOPs', 'seconds per iteration']
         )
