@@ -311,6 +311,18 @@ def test_options_for_the_resize_of_mmsegmentation_and_the_decoder_of_pil(tmp_pat
     assert type(resize) is ResizeShortestEdge
 
 
+@pytest.mark.parametrize(('mode', 'levels'), [('RGB', 0), ('L', 0), ('CMYK', 1)])
+@pytest.mark.parametrize('progressive', [False, True])
+def test_decoders_differ_in_cmyk_files_only(mode, levels, progressive, tmp_path):
+    image, _ = write_image(tmp_path, 'ade20k', (67, 91))
+    image.convert(mode).save(tmp_path / 'image.jpg', progressive=progressive)
+    opencv, pil = (
+        LoadImageFromFile(imdecode_backend=backend)(dict(img_path=str(tmp_path / 'image.jpg')))
+        for backend in ('cv2', 'pillow')
+    )
+    assert cv2.absdiff(opencv['img'], np.ascontiguousarray(pil['img'])).max() == levels
+
+
 @needs_camvid
 def test_photographs_are_decoded_as_by_pil():
     load_image = LoadImageFromFile()
