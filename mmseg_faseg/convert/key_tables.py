@@ -5,6 +5,10 @@ sides; ``{rest*}`` for any number of parts. Tables are joined in ``TABLES``; wit
 every key fits exactly one row, or one row of ``DROPPED``.
 """
 
+import functools
+import re
+from collections.abc import Iterable
+
 # detectron2's ResNet, as OpenMMLab's (which follows torchvision).
 RESNET = [
     ('backbone.stem.conv1.weight', 'backbone.conv1.weight'),
@@ -140,3 +144,26 @@ NEW = [
 NEW_BEHIND_IMAGENET = [
     ('backbone.norm{i}.{p}', 'norms of the stages: new in a segmentor'),
 ]
+
+
+def look_up(rows: Iterable[tuple[str, str]], key: str) -> str | None:
+    """The other side of the first row that a key fits, its fields filled in; None if none fits."""
+    for template, other in rows:
+        match = _pattern(template).fullmatch(key)
+        if match:
+            for field, text in match.groupdict().items():
+                other = other.replace(f'{{{field}}}', text).replace(f'{{{field}*}}', text)
+            return other
+    return None
+
+
+def fits(template: str, key: str) -> bool:
+    """Whether a key fits one side of a row."""
+    return _pattern(template).fullmatch(key) is not None
+
+
+@functools.cache
+def _pattern(template: str) -> re.Pattern:
+    pattern = re.escape(template)
+    pattern = re.sub(r'\\\{(\w+)\\\*\\\}', r'(?P<\1>.+)', pattern)
+    return re.compile(re.sub(r'\\\{(\w+)\\\}', r'(?P<\1>[^.]+)', pattern))

@@ -1,10 +1,7 @@
 """Turns released checkpoints into checkpoints of this project, accounting for every key."""
 
-import functools
 import hashlib
-import re
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,13 +10,22 @@ from mmengine.config import Config
 from mmseg.registry import DATASETS
 from torch import Tensor
 
+from ..apis.checks import check_checkpoint
 from ..apis.config import datasets_of, load_config
 from ..apis.errors import UserError
 from ..apis.files import check_output, whole_file
 from ..apis.model import build_model
 from ..version import __version__
 from .files import read_released
-from .key_tables import DROPPED, NEW, NEW_BEHIND_IMAGENET, PATCH_MERGING, TABLES
+from .key_tables import (
+    DROPPED,
+    NEW,
+    NEW_BEHIND_IMAGENET,
+    PATCH_MERGING,
+    TABLES,
+    fits,
+    look_up,
+)
 from .recognise import Model, recognise
 
 _KEYS_NAMED = 5
@@ -77,6 +83,7 @@ def convert_file(source: str, target: str, config: str | None = None) -> Convers
     """
     source, target = (str(Path(path).expanduser()) for path in (source, target))
     check_output(target, '.pth')
+    check_checkpoint(source)
     if Path(target).exists() and Path(target).samefile(source):
         raise UserError(f'{target} is the file to convert: give the converted one another name')
     weights = read_released(source)
@@ -111,10 +118,10 @@ def convert(weights: dict[str, Tensor], config: str | None = None) -> Conversion
         own = {key: value for key, value in own.items() if key.startswith('backbone.')}
         new_rows = [*NEW, *NEW_BEHIND_IMAGENET]
     table = TABLES[model.method, model.family]
-    names = {key: _first(table, key) for key in weights}
+    names = {key: look_up(table, key) for key in weights}
     sources = {name: key for key, name in names.items() if name in own}
-    dropped = {key: _first(DROPPED, key) for key in weights if key not in sources.values()}
-    new = {name: _first(new_rows, name) for name in own if name not in sources}
+    dropped = {key: look_up(DROPPED, key) for key in weights if key not in sources.values()}
+    new = {name: look_up(new_rows, name) for name in own if name not in sources}
     _check_accounts(model, cfg, names, dropped, new)
     _check_classes(model, cfg)
     _check_normalisation(weights, cfg)
@@ -193,7 +200,7 @@ def _fit(value: Tensor, key: str, own: Tensor) -> Tensor:
         raise UserError(f'{key} differs from what the model computes itself')
     if not value.isfinite().all():
         raise UserError(f'{key} holds values that are not finite')
-    if _matches(PATCH_MERGING, key):
+    if fits(PATCH_MERGING, key):
         value = _reorder_patch_merging(value)
     return value.to(own.dtype).contiguous().clone()
 
@@ -204,28 +211,6 @@ def _reorder_patch_merging(value: Tensor) -> Tensor:
     Weights of the reduction are (2 C, 4 C), those of the norm (4 C,).
     """
     return value.unflatten(-1, (2, 2, -1)).transpose(-3, -1).flatten(-3)
-
-
-def _first(rows: Iterable[tuple[str, str]], key: str) -> str | None:
-    """The other side of the first row that a key fits, its fields filled in."""
-    for template, other in rows:
-        match = _pattern(template).fullmatch(key)
-        if match:
-            for field, text in match.groupdict().items():
-                other = other.replace(f'{{{field}}}', text).replace(f'{{{field}*}}', text)
-            return other
-    return None
-
-
-def _matches(template: str, key: str) -> bool:
-    return _pattern(template).fullmatch(key) is not None
-
-
-@functools.cache
-def _pattern(template: str) -> re.Pattern:
-    pattern = re.escape(template)
-    pattern = re.sub(r'\\\{(\w+)\\\*\\\}', r'(?P<\1>.+)', pattern)
-    return re.compile(re.sub(r'\\\{(\w+)\\\}', r'(?P<\1>[^.]+)', pattern))
 
 
 def _listed(keys: list[str]) -> str:

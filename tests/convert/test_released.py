@@ -16,8 +16,8 @@ from mmseg.models.backbones import SwinTransformer
 from mmseg_faseg.apis import UserError, load_config, load_stored_config
 from mmseg_faseg.convert import convert_file
 from mmseg_faseg.convert.files import read_released
-from mmseg_faseg.convert.key_tables import DROPPED, TABLES
-from mmseg_faseg.convert.released import _matches, convert
+from mmseg_faseg.convert.key_tables import DROPPED, TABLES, fits
+from mmseg_faseg.convert.released import convert
 
 from .released import (
     blank,
@@ -113,7 +113,7 @@ def test_every_key_is_accounted_for(shapes, config, model):
 @pytest.mark.parametrize('table', TABLES.values(), ids=map(str, TABLES))
 def test_no_key_fits_two_rows(table):
     for key in [*R50, *SWIN_L, *EXTRA]:
-        assert sum(_matches(template, key) for template, _ in [*table, *DROPPED]) <= 1, key
+        assert sum(fits(template, key) for template, _ in [*table, *DROPPED]) <= 1, key
 
 
 # Backbones alone
@@ -362,6 +362,8 @@ def test_the_source_is_never_overwritten(tiny, tiny_weights, tmp_path):
     before = file.read_bytes()
     with pytest.raises(UserError, match='released.pth is the file to convert'):
         convert_file(str(file), str(file), tiny[0])
+    with pytest.raises(UserError, match='there is no checkpoint .*none.pth'):
+        convert_file(str(tmp_path / 'none.pth'), str(file), tiny[0])
     assert file.read_bytes() == before
 
 
