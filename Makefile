@@ -1,6 +1,6 @@
 # make demo       train FASeg on toy scenes, evaluate it, paint what it predicts and looks at
 # make test       all tests
-# make test-fast  those that take seconds
+# make test-fast  without the slow ones
 # make lint       ruff
 # make env        only the environment, .venv, which each of the above completes first
 .PHONY: demo test test-fast lint env

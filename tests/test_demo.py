@@ -16,6 +16,7 @@ from mmseg_faseg.apis import UserError
 from mmseg_faseg.visualization import focus_of_queries, overlay, record_focus
 from mmseg_faseg.visualization.demo import run_demo
 
+pytestmark = pytest.mark.slow  # they train, in this process or another
 SMALL = """
 _base_ = ['{repository}/configs/{name}.py']
 loading = dict(batch_size=2, num_workers=0, persistent_workers=False)

@@ -240,13 +240,14 @@ def test_single_scale(name, shape, tmp_path):
     assert_same_prediction(sample, class_scores(model, view, image.size))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('name', 'shape'),
     [
         ('faseg_swin-t_ade20k', 'wide'),
         ('faseg_swin-b_ade20k', 'odd'),
         ('faseg_swin-l_ade20k', 'odd'),
-        pytest.param(CITYSCAPES, 'odd', marks=pytest.mark.slow),
+        (CITYSCAPES, 'odd'),
     ],
 )
 @torch.no_grad()

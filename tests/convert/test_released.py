@@ -28,6 +28,7 @@ from .released import (
     without_faseg,
 )
 
+pytestmark = pytest.mark.slow  # they save and load heads of full width
 R50, SWIN_T = shapes_of('r50_ade20k'), shapes_of('swin-t_ade20k')
 SWIN_B = with_swin(SWIN_T, 128, 18, 12)
 SWIN_L = with_swin(SWIN_T, 192, 18, 12)
@@ -67,7 +68,6 @@ def swin_b_only():
 # Recognising and accounting
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ('shapes', 'config', 'model'),
     [
@@ -119,7 +119,6 @@ def test_no_key_fits_two_rows(table):
 # Backbones alone
 
 
-@pytest.mark.slow
 def test_imagenet_swin_starts_a_backbone(swin_b_only, tmp_path):
     torch.save(dict(model=blanks(swin_b_only)), tmp_path / 'swin.pth')
     done = convert_file(str(tmp_path / 'swin.pth'), str(tmp_path / 'ours.pth'))
@@ -257,7 +256,6 @@ def test_the_checkpoint_says_all_that_inference_needs(tiny, tiny_weights, tmp_pa
     assert sample.pred_sem_seg.shape == (64, 64)
 
 
-@pytest.mark.slow
 def test_testing_and_inference_need_only_the_checkpoint(
     tiny, tiny_weights, tmp_path, monkeypatch, capsys
 ):
