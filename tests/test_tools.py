@@ -166,7 +166,7 @@ def test_unreadable_options_are_quoted(options):
     import argparse
 
     parser = argparse.ArgumentParser()
-    parser.add_argument('--cfg-options', nargs='+', action=apis.OptionsAction)
+    apis.add_options(parser)
     with pytest.raises(apis.UserError, match='--cfg-options'):
         parser.parse_args(['--cfg-options', *options])
 

@@ -2,7 +2,7 @@
 
 import argparse
 
-from mmseg_faseg.apis import OptionsAction, one_line_errors
+from mmseg_faseg.apis import add_options, one_line_errors
 from mmseg_faseg.apis.ablation import HRCA, KEY_POSITIONS, POSITIONAL_QUERIES, ablate, grid
 
 
@@ -32,13 +32,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--threshold', nargs='+', type=float, default=[0.15])
     parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2])
     parser.add_argument('--jobs', type=int, default=1, help='runs at a time; they share the cores')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=OptionsAction,
-        metavar='KEY=VALUE',
-        help='change settings of the config for all runs',
-    )
+    add_options(parser)
     return parser.parse_args()
 
 

@@ -2,7 +2,7 @@
 
 import argparse
 
-from mmseg_faseg.apis import OptionsAction, load_config, one_line_errors
+from mmseg_faseg.apis import add_options, load_config, one_line_errors
 from mmseg_faseg.apis.complexity import complexity_of, input_size_of
 
 
@@ -17,13 +17,7 @@ def parse_args() -> argparse.Namespace:
         help="size of the network's input (default: what the config crops and tests at)",
     )
     parser.add_argument('--parts', action='store_true', help='backbone, decoders, prediction too')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=OptionsAction,
-        metavar='KEY=VALUE',
-        help='change settings of the config; lists as key="[a,b]" or key=a,b',
-    )
+    add_options(parser)
     return parser.parse_args()
 
 

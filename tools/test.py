@@ -5,7 +5,7 @@ import os
 from contextlib import nullcontext
 
 from mmseg_faseg.apis import (
-    OptionsAction,
+    add_options,
     load_config,
     load_stored_config,
     one_line_errors,
@@ -31,14 +31,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--wait-time', type=float, default=2, help='seconds to show each prediction'
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=OptionsAction,
-        metavar='KEY=VALUE',
-        help='change settings of the config; lists as key="[a,b]" or key=a,b; '
-        'data_root=PATH moves all data sets',
-    )
+    add_options(parser)
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--tta', action='store_true', help='test-time augmentation')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)

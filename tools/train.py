@@ -3,7 +3,7 @@
 import argparse
 import os
 
-from mmseg_faseg.apis import OptionsAction, load_config, one_line_errors, train, work_dir_of
+from mmseg_faseg.apis import add_options, load_config, one_line_errors, train, work_dir_of
 
 
 def parse_args() -> argparse.Namespace:
@@ -14,14 +14,7 @@ def parse_args() -> argparse.Namespace:
         '--resume', action='store_true', help='go on from the latest checkpoint in the work dir'
     )
     parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=OptionsAction,
-        metavar='KEY=VALUE',
-        help='change settings of the config; lists as key="[a,b]" or key=a,b; '
-        'data_root=PATH moves all data sets',
-    )
+    add_options(parser)
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
     return parser.parse_args()

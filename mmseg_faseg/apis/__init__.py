@@ -1,11 +1,11 @@
-from .config import OptionsAction, load_config, work_dir_of
+from .config import add_options, load_config, work_dir_of
 from .errors import UserError, one_line_errors
 from .run import test, train
 from .stored_config import load_stored_config, only_registered
 
 __all__ = [
-    'OptionsAction',
     'UserError',
+    'add_options',
     'load_config',
     'load_stored_config',
     'one_line_errors',

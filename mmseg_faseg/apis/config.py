@@ -46,6 +46,18 @@ class OptionsAction(DictAction):
             raise UserError(f'{option_string}: {error}') from None
 
 
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Gives a tool ``--cfg-options``."""
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=OptionsAction,
+        metavar='KEY=VALUE',
+        help='change settings of the config; lists as key="[a,b]" or key=a,b; '
+        'data_root=PATH moves all data sets',
+    )
+
+
 def load_config(name: str, options: dict[str, Any] | None = None) -> Config:
     """Reads a config and merges options into it.
 

@@ -16,7 +16,6 @@ from ..apis.errors import UserError
 from ..apis.files import check_output, whole_file
 from ..apis.model import build_model
 from ..version import __version__
-from .files import read_released
 from .key_tables import (
     DROPPED,
     NEW,
@@ -26,6 +25,7 @@ from .key_tables import (
     fits,
     look_up,
 )
+from .reader import read_released
 from .recognise import Model, recognise
 
 _KEYS_NAMED = 5

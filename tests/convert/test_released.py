@@ -15,8 +15,8 @@ from mmseg.models.backbones import SwinTransformer
 
 from mmseg_faseg.apis import UserError, load_config, load_stored_config
 from mmseg_faseg.convert import convert_file
-from mmseg_faseg.convert.files import read_released
 from mmseg_faseg.convert.key_tables import DROPPED, TABLES, fits
+from mmseg_faseg.convert.reader import read_released
 from mmseg_faseg.convert.released import convert
 
 from .released import (
