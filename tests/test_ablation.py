@@ -11,8 +11,8 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS
 
-from mmseg_faseg.apis import UserError, ablation, load_config
-from mmseg_faseg.apis.ablation import Variant, ablate, grid
+from mmseg_faseg.ablation import POSITIONAL_QUERIES, Variant, ablate, grid
+from mmseg_faseg.apis import UserError, load_config
 
 DEFAULT = Variant('dynamic', 'block', 1 / 32, 'conditional', 0.15)
 
@@ -55,7 +55,7 @@ def test_every_variant_trains(variant, write_config, tmp_path):
     cfg.model.backbone.norm_cfg.type = 'BN'
     with DefaultScope.overwrite_default_scope('mmseg'):
         model = MODELS.build(cfg.model)
-    kind = ablation.POSITIONAL_QUERIES[variant.positional_query]
+    kind = POSITIONAL_QUERIES[variant.positional_query]
     assert type(model.decode_head.positional_query).__name__ == kind
     class_logits, mask_logits = model(torch.randn(2, 3, 64, 64))
     (class_logits[-1].sum() + mask_logits[-1].sum()).backward()

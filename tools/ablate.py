@@ -2,8 +2,8 @@
 
 import argparse
 
+from mmseg_faseg.ablation import HRCA, KEY_POSITIONS, POSITIONAL_QUERIES, ablate, grid
 from mmseg_faseg.apis import add_options, one_line_errors
-from mmseg_faseg.apis.ablation import HRCA, KEY_POSITIONS, POSITIONAL_QUERIES, ablate, grid
 
 
 def parse_args() -> argparse.Namespace:

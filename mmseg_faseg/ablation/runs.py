@@ -1,6 +1,5 @@
-"""The paper's ablations: a grid of variants of one config, each trained with several seeds."""
+"""Trains and tests variants, each with several seeds, so that a call goes on where one stopped."""
 
-import csv
 import itertools
 import json
 import multiprocessing
@@ -12,112 +11,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from mmengine.config import Config
 
-from .complexity import Complexity, complexity_of, input_size_of
-from .config import load_config
-from .errors import UserError
-from .files import whole_file
-from .run import test, train
-
-POSITIONAL_QUERIES = {
-    'learned': 'LearnedPositionalQuery',
-    'anchor': 'AnchorPositionalQuery',
-    'dynamic': 'DynamicFocusPositionalQuery',
-}
-HRCA = ('none', 'block', 'pixel')
-KEY_POSITIONS = ('sinusoid', 'conditional')
-
-
-class Variant(NamedTuple):
-    """One cell of the grid.
-
-    Attributes:
-        positional_query: 'learned', 'anchor' or 'dynamic' (DFPQ).
-        hrca: 'none' or how regions are chosen, 'block' or 'pixel'.
-        ratio: Share of the coarse tokens whose regions HRCA attends to; None without HRCA.
-        key_pos: K_p, 'sinusoid' or 'conditional'.
-        threshold: A layer attends where the last mask's sigmoid is at least this.
-    """
-
-    positional_query: str
-    hrca: str
-    ratio: float | None
-    key_pos: str
-    threshold: float
-
-    def __str__(self) -> str:
-        hrca = self.hrca if self.ratio is None else f'{self.hrca}-{self.ratio}'
-        return f'{self.positional_query}_{hrca}_{self.key_pos}_{self.threshold}'
-
-    def apply(self, base: Config) -> Config:
-        """The variant's config.
-
-        Without HRCA its layers go, and with them the level that only they visit: 13 layers in
-        rounds of four become 10 in rounds of three.
-
-        Raises:
-            UserError: ``base`` is no FASeg config with HRCA.
-        """
-        cfg = Config(base.to_dict(), filename=base.filename)
-        head = cfg.model.decode_head
-        if head.get('type') != 'FASegHead' or not head.get('high_res_attn'):
-            raise UserError(f'config {base.filename}: variants are made of a FASegHead with HRCA')
-        if 'max_iters' not in cfg.get('train_cfg', {}):
-            raise UserError(f'config {base.filename} has no train_cfg.max_iters')
-        kind = POSITIONAL_QUERIES[self.positional_query]
-        if head.positional_query.type != kind:
-            head.positional_query = dict(type=kind)
-        if self.hrca == 'none':
-            layers = head.transformer_decoder.num_layers
-            head.transformer_decoder.num_layers = layers - layers // 4
-            head.num_transformer_feat_level = 3
-            head.high_res_attn = None
-        else:
-            head.high_res_attn.update(region=self.hrca, ratio=self.ratio)
-        if self.key_pos == 'sinusoid':
-            head.positional_encoding = dict(
-                type='mmdet.SinePositionalEncoding',
-                num_feats=head.feat_channels // 2,
-                normalize=True,
-            )
-        head.mask_threshold = self.threshold
-        return cfg
-
-
-class Result(NamedTuple):
-    """What came out of one run.
-
-    Attributes:
-        variant: The cell.
-        seed: Its seed.
-        miou: On the test set, in percent.
-        seconds: Per training iteration, the median; None if none was logged.
-    """
-
-    variant: Variant
-    seed: int
-    miou: float
-    seconds: float | None
-
-
-def grid(
-    positional_queries: Sequence[str],
-    hrca: Sequence[str],
-    ratios: Sequence[float],
-    key_pos: Sequence[str],
-    thresholds: Sequence[float],
-) -> list[Variant]:
-    """All combinations, those without HRCA once whatever its ratio."""
-    cells = itertools.product(positional_queries, hrca, ratios, key_pos, thresholds)
-    variants = (
-        Variant(query, region, None if region == 'none' else ratio, pos, threshold)
-        for query, region, ratio, pos, threshold in cells
-    )
-    return list(dict.fromkeys(variants))
+from ..apis import UserError, load_config, test, train
+from ..apis.complexity import complexity_of, input_size_of
+from ..apis.files import whole_file
+from .tables import Result, write_tables
+from .variants import Variant
 
 
 def ablate(
@@ -257,52 +160,3 @@ def _seconds_per_iteration(run_dir: Path) -> float | None:
     ]
     seconds = [round(line['time'], 4) for line in lines if 'loss' in line]
     return statistics.median(seconds) if seconds else None
-
-
-def write_tables(folder: Path, costs: dict[Variant, Complexity], results: list[Result]) -> None:
-    """Writes ``ablation.csv`` and ``ablation.md`` to ``folder``, in the order of ``costs``."""
-    order = list(costs)
-    results = sorted(results, key=lambda result: (order.index(result.variant), result.seed))
-    with whole_file(folder / 'ablation.csv') as temporary, temporary.open('w') as file:
-        writer = csv.writer(file, lineterminator='\n')
-        writer.writerow(
-            [*Variant._fields, 'seed', 'mIoU', 'parameters', 'FLOPs', 'seconds per iteration']
-        )
-        for variant, seed, miou, seconds in results:
-            cost = costs[variant]
-            writer.writerow([*variant, seed, round(miou, 2), cost.params, cost.flops, seconds])
-    rows = [
-        _row(variant, [result for result in results if result.variant == variant], cost)
-        for variant, cost in costs.items()
-    ]
-    titles = [
-        'positional query',
-        'HRCA (share)',
-        'K_p',
-        'threshold',
-        'mIoU, mean ± standard deviation',
-        'by seed',
-        'parameters',
-        'FLOPs',
-        'seconds per iteration',
-    ]
-    lines = [titles, ['---'] * len(titles), *rows]
-    with whole_file(folder / 'ablation.md') as temporary:
-        temporary.write_text(''.join(f'| {" | ".join(line)} |\n' for line in lines))
-
-
-def _row(variant: Variant, results: list[Result], cost: Complexity) -> list[str]:
-    mious = [result.miou for result in results]
-    seconds = [result.seconds for result in results if result.seconds is not None]
-    spread = f' ± {statistics.stdev(mious):.2f}' if len(mious) > 1 else ''
-    return [
-        variant.positional_query,
-        variant.hrca if variant.ratio is None else f'{variant.hrca} ({variant.ratio:.3g})',
-        variant.key_pos,
-        f'{variant.threshold:g}',
-        f'{statistics.mean(mious):.2f}{spread}' if mious else '',
-        ', '.join(f'{miou:.2f}' for miou in mious),
-        f'{cost.params / 1e6:.2f} M',
-        f'{cost.flops / 1e9:.2f} G',
-        f'{statistics.median(seconds):.2f}' if seconds else '',
-    ]
