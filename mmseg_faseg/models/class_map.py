@@ -8,7 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 # What the scores and masks of one piece may take, in bytes.
-PIECE_BYTES = 64 * 2**20
+PIECE_BYTES = 8 * 2**20
+
+# Top, left, height and width in pixels.
+Box = tuple[int, int, int, int]
 
 
 class Window(NamedTuple):
@@ -17,7 +20,7 @@ class Window(NamedTuple):
     Attributes:
         top, left, height, width: Where the part lies, in pixels of the input.
         class_probs: Class probabilities without 'no object', (Q, K).
-        mask_logits: (Q, h, w), at the head's resolution.
+        mask_logits: (h, w, Q), at the head's resolution.
     """
 
     top: int
@@ -27,14 +30,48 @@ class Window(NamedTuple):
     class_probs: Tensor
     mask_logits: Tensor
 
+    @classmethod
+    def of(cls, box: Box, class_probs: Tensor, mask_logits: Tensor) -> 'Window':
+        """A window (top, left, height, width) with the head's masks (Q, h, w)."""
+        return cls(*box, class_probs, mask_logits.permute(1, 2, 0).contiguous())
+
     def scores(self, start: int, stop: int) -> Tensor:
-        """Class scores (K, stop - start, width) of rows of the window."""
+        """Class scores (stop - start, width, K) of rows of the window."""
         rows = resize_rows(self.mask_logits, (self.height, self.width), start, stop)
-        return (self.class_probs.T @ rows.sigmoid_().flatten(1)).unflatten(1, rows.shape[1:])
+        return rows.sigmoid_() @ self.class_probs
+
+
+def class_scores(class_probs: Tensor, mask_logits: Tensor, size: tuple[int, int]) -> Tensor:
+    """Class scores of images: sums over queries of class times mask probability.
+
+    Args:
+        class_probs: Without 'no object', (B, Q, K).
+        mask_logits: (B, Q, h, w).
+        size: (H, W) of the scores.
+
+    Returns:
+        (B, K, H, W) in channels-last memory format, the only thing of that size that is made.
+    """
+    batch, queries, classes = class_probs.shape
+    scores = mask_logits.new_empty(batch, *size, classes)
+    for image in range(batch):
+        window = Window.of((0, 0, *size), class_probs[image], mask_logits[image])
+        for rows in _row_slices(size[0], 4 * size[1] * (queries + classes)):
+            scores[image, rows] = window.scores(rows.start, rows.stop)
+    return scores.permute(0, 3, 1, 2)
+
+
+def _row_slices(height: int, row_bytes: int) -> Iterator[slice]:
+    """Rows to work on at a time, from top to bottom."""
+    count = max(1, PIECE_BYTES // row_bytes)
+    return (slice(start, min(start + count, height)) for start in range(0, height, count))
 
 
 class ScoreMap(NamedTuple):
     """Class scores of an image at its original size, made row by row from the windows.
+
+    Channels come last, here and in the windows: the products, the resizing and the choice of a
+    class all read a pixel's queries or classes in one piece.
 
     Attributes:
         windows: Predictions that together cover the input; averaged where they overlap.
@@ -62,26 +99,20 @@ class ScoreMap(NamedTuple):
         return self.size[0] - top - bottom, self.size[1] - left - right
 
     def pieces(self) -> Iterator[tuple[slice, Tensor]]:
-        """Yields rows and their class scores, (K, rows, W), from top to bottom."""
+        """Yields rows and their class scores, (rows, W, K), from top to bottom."""
         height, width = self.ori_shape
         enlarged = max(1, self.size[0] // height) * max(self.size[1], width)
         queries = len(self.windows[0].class_probs)
-        row_bytes = 4 * enlarged * (2 * self.num_classes + 2 * queries)
-        rows = max(1, PIECE_BYTES // row_bytes)
-        for start in range(0, height, rows):
-            stop = min(start + rows, height)
-            yield slice(start, stop), self.rows(start, stop)
+        for rows in _row_slices(height, 4 * enlarged * (2 * self.num_classes + queries)):
+            yield rows, self.rows(rows.start, rows.stop)
 
     def rows(self, start: int, stop: int) -> Tensor:
-        """Class scores (K, stop - start, W) of rows of the original image."""
-        height, width = self.image_size
-        if (height, width) == tuple(self.ori_shape):
+        """Class scores (stop - start, W, K) of rows of the original image."""
+        size, ori_size = self.image_size, tuple(self.ori_shape)
+        if size == ori_size:
             return self._image_rows(start, stop)
-        dtype = self.windows[0].mask_logits.dtype
-        upper, lower, weight = _neighbours(height, self.ori_shape[0], start, stop, dtype)
-        first = int(upper[0])
-        scores = self._image_rows(first, int(lower[-1]) + 1)
-        return _blend(scores, upper - first, lower - first, weight, width, self.ori_shape[1])
+        first, mix = _row_mix(size[0], ori_size[0], start, stop, self.windows[0].mask_logits)
+        return _resize(self._image_rows(first, first + mix.shape[1]), mix, ori_size[1])
 
     def _image_rows(self, start: int, stop: int) -> Tensor:
         """Rows at the size of the network's input, padding cut off and flip undone."""
@@ -89,23 +120,22 @@ class ScoreMap(NamedTuple):
         height, width = self.image_size
         if self.flip == 'vertical':
             start, stop = height - stop, height - start
-        scores = self._input_rows(top + start, top + stop)[..., left : left + width]
+        scores = self._input_rows(top + start, top + stop)[:, left : left + width]
         if self.flip is None:
             return scores
-        return scores.flip(-1 if self.flip == 'horizontal' else -2)
+        return scores.flip(1 if self.flip == 'horizontal' else 0)
 
     def _input_rows(self, start: int, stop: int) -> Tensor:
         """Rows of the network's input: the mean over the windows that see a pixel."""
         if len(self.windows) == 1:
             return self.windows[0].scores(start, stop)
         first = self.windows[0].class_probs
-        total = first.new_zeros(self.num_classes, stop - start, self.size[1])
-        count = first.new_zeros(stop - start, self.size[1])
+        total = first.new_zeros(stop - start, self.size[1], self.num_classes)
+        count = first.new_zeros(stop - start, self.size[1], 1)
         for window in self.windows:
             top, bottom = max(start, window.top), min(stop, window.top + window.height)
             if top < bottom:
                 where = (
-                    ...,
                     slice(top - start, bottom - start),
                     slice(window.left, window.left + window.width),
                 )
@@ -118,41 +148,45 @@ def resize_rows(maps: Tensor, size: tuple[int, int], start: int, stop: int) -> T
     """Rows ``start`` to ``stop`` of maps resized bilinearly, without making the others.
 
     Args:
-        maps: (N, h, w).
+        maps: (h, w, N).
         size: (H, W) to resize to, as ``F.interpolate(..., align_corners=False)`` does.
         start: First row of the result.
         stop: Row after the last.
 
     Returns:
-        (N, stop - start, W).
+        (stop - start, W, N).
     """
-    upper, lower, weight = _neighbours(maps.shape[1], size[0], start, stop, maps.dtype)
-    first = int(upper[0])
-    maps = maps[:, first : int(lower[-1]) + 1]
-    return _blend(maps, upper - first, lower - first, weight, maps.shape[2], size[1])
+    first, mix = _row_mix(maps.shape[0], size[0], start, stop, maps)
+    return _resize(maps[first : first + mix.shape[1]], mix, size[1])
 
 
-def _neighbours(
-    length: int, new_length: int, start: int, stop: int, dtype: torch.dtype
-) -> tuple[Tensor, Tensor, Tensor]:
-    """For each new row the old rows above and below its centre, and the weight of the latter.
+def _row_mix(
+    length: int, new_length: int, start: int, stop: int, like: Tensor
+) -> tuple[int, Tensor]:
+    """The first old row that new rows are made of, and how much of it and the next ones each takes.
 
-    In the precision that PyTorch's interpolation has for maps of this type.
+    In the precision that PyTorch's interpolation has for maps of this type. Returns the first row
+    and (stop - start, old rows).
     """
-    scale = torch.tensor(length, dtype=dtype) / new_length
-    position = (torch.arange(start, stop, dtype=dtype) + 0.5) * scale - 0.5
+    scale = torch.tensor(length, dtype=like.dtype) / new_length
+    position = (torch.arange(start, stop, dtype=like.dtype) + 0.5) * scale - 0.5
     position = position.clamp(min=0)
     upper = position.long()
-    return upper, (upper + 1).clamp(max=length - 1), position - upper
+    lower = (upper + 1).clamp(max=length - 1)
+    first, below = int(upper[0]), position - upper
+    mix = torch.zeros(stop - start, int(lower[-1]) + 1 - first, dtype=like.dtype)
+    mix.scatter_add_(1, (upper - first)[:, None], (1 - below)[:, None])
+    mix.scatter_add_(1, (lower - first)[:, None], below[:, None])
+    return first, mix.to(like.device)
 
 
-def _blend(
-    maps: Tensor, upper: Tensor, lower: Tensor, weight: Tensor, width: int, new_width: int
-) -> Tensor:
-    """Interpolates rows of (N, h, w), then the width."""
-    if new_width != width:
+def _resize(maps: Tensor, row_mix: Tensor, new_width: int) -> Tensor:
+    """Resizes the width of (h, w, N), then mixes rows: (H, W, N)."""
+    if new_width != maps.shape[1]:
         maps = F.interpolate(
-            maps[None], (maps.shape[1], new_width), mode='bilinear', align_corners=False
-        )[0]
-    weight = weight.to(maps)[:, None]
-    return torch.lerp(maps[:, upper.to(maps.device)], maps[:, lower.to(maps.device)], weight)
+            maps[None].permute(0, 3, 1, 2),  # channels last, as PyTorch sees it
+            (maps.shape[0], new_width),
+            mode='bilinear',
+            align_corners=False,
+        )[0].permute(1, 2, 0)
+    return (row_mix @ maps.flatten(1)).unflatten(1, maps.shape[1:])

@@ -11,7 +11,9 @@ from mmseg.utils import SampleList
 from torch import Tensor, nn
 
 from ..registry import MODELS, register
+from .class_map import class_scores
 from .losses import MaskLossHead
+from .mask_logits import MaskProduct
 from .transformer_decoder import FASegTransformerDecoder, FeatureLevel, PredictMasks
 
 
@@ -175,12 +177,27 @@ class FASegHead(MaskLossHead):
             Class logits (B, Q, K + 1) and mask logits (B, Q, H / 4, W / 4) of each prediction, at
             least in float32.
         """
-        outputs, mask_features = self._decode(x)
-        queries = torch.stack(outputs)
-        mask_logits = self._mask_logits('lbqc,bchw->lbqhw', queries, mask_features)
-        # In half precision MMDetection's loss overflows: it counts points in the logits' type.
-        class_logits = self.cls_embed(queries).to(mask_features.dtype)
-        return list(class_logits), list(mask_logits)
+        class_logits, masks = self._predictions(x)
+        return list(class_logits), masks.tensors()
+
+    def loss(
+        self, x: Sequence[Tensor], batch_data_samples: SampleList, train_cfg: dict | None
+    ) -> dict[str, Tensor]:
+        """Computes the losses of every prediction.
+
+        The same as ``loss_by_feat`` of what ``forward`` returns, but no mask is made with a
+        gradient that no target was matched to.
+
+        Args:
+            x: The backbone's maps, finest first.
+            batch_data_samples: Samples with ``gt_sem_seg``.
+            train_cfg: Not used; part of MMSegmentation's contract.
+
+        Returns:
+            Losses by name, as MMDetection's head names them.
+        """
+        instances, img_metas = self._seg_data_to_instance_data(batch_data_samples)
+        return self.losses_of(*self._predictions(x), instances, img_metas)
 
     def predict_masks(self, x: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Makes the last prediction only.
@@ -192,9 +209,9 @@ class FASegHead(MaskLossHead):
             Class probabilities without 'no object', (B, Q, K), and mask logits
             (B, Q, H / 4, W / 4), both at least in float32.
         """
-        outputs, mask_features = self._decode(x)
-        class_logits = self.cls_embed(outputs[-1]).to(mask_features.dtype)
-        mask_logits = self._mask_logits('bqc,bchw->bqhw', outputs[-1], mask_features)
+        outputs, features = self._decode(x)
+        class_logits = self.cls_embed(outputs[-1]).to(features.dtype)
+        mask_logits = self._mask_logits(outputs[-1], features)
         return class_logits.softmax(-1)[..., :-1], mask_logits
 
     def predict(
@@ -214,52 +231,75 @@ class FASegHead(MaskLossHead):
         class_probs, mask_logits = self.predict_masks(x)
         size = input_size(batch_img_metas[0], test_cfg)
         with torch.autocast(mask_logits.device.type, enabled=False):
-            mask_logits = F.interpolate(mask_logits, size, mode='bilinear', align_corners=False)
-            return torch.einsum('bqk,bqhw->bkhw', class_probs, mask_logits.sigmoid())
+            return class_scores(class_probs, mask_logits, size)
+
+    def _predictions(self, x: Sequence[Tensor]) -> tuple[Tensor, MaskProduct]:
+        """Class logits (L, B, Q, K + 1) and masks of all L predictions."""
+        outputs, features = self._decode(x)
+        queries = torch.stack(outputs)
+        # In half precision MMDetection's loss overflows: it counts points in the logits' type.
+        class_logits = self.cls_embed(queries).to(features.dtype)
+        embedding, bias = self._mask_embedding(queries, features.dtype)
+        return class_logits, MaskProduct(embedding, features, bias)
 
     def _decode(self, x: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
-        """Runs both decoders: normalised queries of all predictions, and the mask features."""
+        """Runs both decoders: normalised queries of all predictions, and the finest features."""
         if len(x) != len(self.in_channels):
             raise ValueError(
                 f'in_channels names {len(self.in_channels)} feature levels, got {len(x)} maps'
             )
-        mask_features, features, key_pos = self.pixel_decoder(x)
+        finest, features, key_pos = self.pixel_decoder(x)
         levels = [
             FeatureLevel(_tokens(proj(f)), _tokens(pos), embed, tuple(f.shape[-2:]))
             for f, pos, proj, embed in zip(
                 features, key_pos, self.decoder_input_projs, self.level_embed.weight, strict=True
             )
         ]
-        batch = len(mask_features)
+        batch = len(finest)
         outputs = self.transformer_decoder(
             self.query_feat.weight.expand(batch, -1, -1),
             self.query_embed.weight.expand(batch, -1, -1),
             levels,
             self.positional_query,
-            self._mask_predictor(mask_features.detach(), [level.size for level in levels]),
+            self._mask_predictor(finest.detach(), [level.size for level in levels]),
         )
-        return outputs, mask_features
+        return outputs, finest
 
-    def _mask_logits(self, equation: str, queries: Tensor, mask_features: Tensor) -> Tensor:
-        """Embeds queries and multiplies by the features, outside autocast: logits can be large."""
-        embedding = self.mask_embed(queries).to(mask_features.dtype)
-        with torch.autocast(mask_features.device.type, enabled=False):
-            return torch.einsum(equation, embedding, mask_features)
+    def _mask_embedding(self, queries: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """What the finest features are multiplied with, (..., C), and what is added, (...).
 
-    def _mask_predictor(self, mask_features: Tensor, sizes: list[tuple[int, int]]) -> PredictMasks:
+        Mask2Former applies a 1x1 convolution, ``mask_feature``, to the features first; applied to
+        the embeddings instead it gives the same masks without a second map of that size. Outside
+        autocast: logits can be large.
+        """
+        embedding = self.mask_embed(queries).to(dtype)
+        conv = self.pixel_decoder.mask_feature
+        with torch.autocast(queries.device.type, enabled=False):
+            return embedding @ conv.weight.flatten(1), embedding @ conv.bias
+
+    def _mask_logits(self, queries: Tensor, features: Tensor) -> Tensor:
+        """Mask logits (B, Q, H, W), channels last, of queries (B, Q, C) on features."""
+        embedding, bias = self._mask_embedding(queries, features.dtype)
+        with torch.autocast(features.device.type, enabled=False):
+            logits = torch.baddbmm(
+                bias.unsqueeze(1), features.flatten(2).transpose(1, 2), embedding.transpose(1, 2)
+            )
+        return logits.transpose(1, 2).unflatten(2, features.shape[2:])
+
+    def _mask_predictor(self, features: Tensor, sizes: list[tuple[int, int]]) -> PredictMasks:
         """Predictor of masks at the size of a level, for attention, not for losses.
 
         Resizing is linear, so the features are resized, once per level, in place of every mask.
         """
-        resized = {None: mask_features}
+        resized = {None: features}
 
         def predict_masks(queries: Tensor, level: int | None) -> Tensor:
             if level not in resized:
                 resized[level] = F.interpolate(
-                    mask_features, sizes[level], mode='bilinear', align_corners=False
+                    features, sizes[level], mode='bilinear', align_corners=False
                 )
             # Detached afterwards: under autocast, weights cast without gradient would be cached.
-            return self._mask_logits('bqc,bchw->bqhw', queries, resized[level]).detach()
+            return self._mask_logits(queries, resized[level]).detach()
 
         return predict_masks
 

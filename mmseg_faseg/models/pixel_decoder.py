@@ -11,7 +11,8 @@ from mmengine.model import ModuleList, xavier_init
 from torch import Tensor, nn
 
 from ..registry import MODELS, register
-from .deformable_attention import Geometry, deformable_self_attention
+from .deformable_attention import check_backend, deformable_self_attention
+from .levels import Geometry
 from .positional_encoding import ConditionalPositionalEncoding
 
 
@@ -29,6 +30,9 @@ class FASegPixelDecoder(MSDeformAttnPixelDecoder):
         positional_encoding (dict): K_p: ``ConditionalPositionalEncoding`` or
             ``mmdet.SinePositionalEncoding`` (the type when none is named). The conditional one
             gets its width and number of levels from here.
+        deformable_backend (str): How the deformable attention samples: 'auto', the fastest that
+            needs no compilation, 'mmcv', 'embedding_bag', 'grid_sample' or 'compiled'; see
+            ``deformable_sampling``.
         **kwargs: As in :class:`mmdet.models.layers.MSDeformAttnPixelDecoder`.
     """
 
@@ -39,8 +43,10 @@ class FASegPixelDecoder(MSDeformAttnPixelDecoder):
         num_outs: int = 4,
         norm_cfg: dict | None = dict(type='GN', num_groups=32),  # noqa: B006  MMDetection's own
         positional_encoding: dict | None = None,
+        deformable_backend: str = 'auto',
         **kwargs,
     ) -> None:
+        check_backend(deformable_backend)
         super().__init__(
             in_channels=in_channels,
             feat_channels=feat_channels,
@@ -53,6 +59,7 @@ class FASegPixelDecoder(MSDeformAttnPixelDecoder):
                 f'num_outs must lie between the {self.num_encoder_levels} levels of the encoder '
                 f'and the {self.num_input_levels} of in_channels, got {num_outs}'
             )
+        self.deformable_backend = deformable_backend
         del self.postional_encoding  # MMDetection's sinusoid, misspelt there
         self.positional_encoding = _build_encoding(positional_encoding, feat_channels, num_outs)
         self.position_convs = ModuleList()
@@ -84,8 +91,9 @@ class FASegPixelDecoder(MSDeformAttnPixelDecoder):
             feats: The backbone's maps, finest first.
 
         Returns:
-            ``mask_features`` (B, C, H_3, W_3), and for each level, coarsest first, its features
-            (B, C, H_l, W_l) and its positional encoding (B or 1, C, H_l, W_l).
+            The finest features (B, C, H_3, W_3), and for each level, coarsest first, its features
+            (B, C, H_l, W_l) and its positional encoding (B or 1, C, H_l, W_l). ``mask_feature``,
+            which MMDetection applies to the finest features here, is left to who needs it.
         """
         # GroupNorm statistics and sampling locations do not survive half precision.
         with torch.autocast(feats[0].device.type, enabled=False):
@@ -100,7 +108,7 @@ class FASegPixelDecoder(MSDeformAttnPixelDecoder):
                     outs[-1], x.shape[-2:], mode='bilinear', align_corners=False
                 )
                 outs.append(conv(top_down.add_(lateral(x))))
-            return self.mask_feature(outs[-1]), outs[: self.num_outs], key_pos
+            return outs[-1], outs[: self.num_outs], key_pos
 
     def _encode_positions(self, feats: list[Tensor], projected: list[Tensor]) -> list[Tensor]:
         """K_p of the returned levels, from maps that are ordered coarsest first."""
@@ -112,7 +120,7 @@ class FASegPixelDecoder(MSDeformAttnPixelDecoder):
 
     def _encode(self, projected: list[Tensor], key_pos: list[Tensor]) -> list[Tensor]:
         """Runs the deformable encoder over all its levels at once."""
-        sizes = [tuple(x.shape[-2:]) for x in projected]
+        sizes = tuple(tuple(x.shape[-2:]) for x in projected)
         tokens = torch.cat([x.flatten(2).transpose(1, 2) for x in projected], 1)
         pos = torch.cat(
             [
@@ -121,9 +129,12 @@ class FASegPixelDecoder(MSDeformAttnPixelDecoder):
             ],
             1,
         )
-        geometry = Geometry.of(sizes, tokens.device)
+        attn = self.encoder.layers[0].self_attn
+        geometry = Geometry.of(sizes, attn.num_heads, attn.num_points, tokens)
         for layer in self.encoder.layers:
-            tokens = deformable_self_attention(layer.self_attn, tokens, pos, geometry)
+            tokens = deformable_self_attention(
+                layer.self_attn, tokens, pos, geometry, self.deformable_backend
+            )
             tokens = layer.norms[1](layer.ffn(layer.norms[0](tokens)))
         levels = tokens.transpose(1, 2).split([h * w for h, w in sizes], -1)
         return [x.unflatten(-1, size) for x, size in zip(levels, sizes, strict=True)]

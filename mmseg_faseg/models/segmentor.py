@@ -8,7 +8,7 @@ from mmseg.utils import OptSampleList, SampleList
 from torch import Tensor
 
 from ..registry import register
-from .class_map import ScoreMap, Window
+from .class_map import Box, ScoreMap, Window
 
 
 @register
@@ -70,20 +70,18 @@ class FASegSegmentor(EncoderDecoder):
             data_samples = [
                 SegDataSample(metainfo=dict(ori_shape=size, img_shape=size)) for _ in inputs
             ]
-        windows = self._predict_windows(inputs)
+        boxes, predictions = self._predict_windows(inputs)
         with torch.autocast(inputs.device.type, enabled=False):
             for i, sample in enumerate(data_samples):
-                own = [
-                    window._replace(
-                        class_probs=window.class_probs[i], mask_logits=window.mask_logits[i]
-                    )
-                    for window in windows
+                windows = [
+                    Window.of(box, class_probs[i], mask_logits[i])
+                    for box, (class_probs, mask_logits) in zip(boxes, predictions, strict=True)
                 ]
-                self._add_prediction(sample, _score_map(own, size, sample.metainfo))
+                self._add_prediction(sample, _score_map(windows, size, sample.metainfo))
         return data_samples
 
-    def _predict_windows(self, inputs: Tensor) -> list[Window]:
-        """Runs the network on every window; predictions keep their batch dimension."""
+    def _predict_windows(self, inputs: Tensor) -> tuple[list[Box], list[tuple[Tensor, Tensor]]]:
+        """Runs the network on every window: where it lies, class probabilities and mask logits."""
         height, width = inputs.shape[-2:]
         mode = (self.test_cfg or {}).get('mode', 'whole')
         if mode == 'whole':
@@ -92,11 +90,11 @@ class FASegSegmentor(EncoderDecoder):
             boxes = _grid(height, width, self.test_cfg['crop_size'], self.test_cfg['stride'])
         else:
             raise ValueError(f"test_cfg.mode must be 'whole' or 'slide', got {mode!r}")
-        windows = []
+        predictions = []
         for top, left, h, w in boxes:
             features = self.extract_feat(inputs[..., top : top + h, left : left + w])
-            windows.append(Window(top, left, h, w, *self.decode_head.predict_masks(features)))
-        return windows
+            predictions.append(self.decode_head.predict_masks(features))
+        return boxes, predictions
 
     def _add_prediction(self, sample: SegDataSample, score_map: ScoreMap) -> None:
         device = score_map.windows[0].mask_logits.device
@@ -104,13 +102,13 @@ class FASegSegmentor(EncoderDecoder):
         kept = None
         for rows, scores in score_map.pieces():
             if score_map.num_classes == 1:
-                classes[:, rows] = scores > 0.5
+                classes[0, rows] = scores[..., 0] > 0.5
             else:
-                classes[0, rows] = scores.argmax(0)
+                classes[0, rows] = scores.argmax(-1)
             if self.keep_scores:
                 if kept is None:
                     kept = scores.new_empty(score_map.num_classes, *score_map.ori_shape)
-                kept[:, rows] = scores
+                kept[:, rows] = scores.permute(2, 0, 1)
         sample.pred_sem_seg = PixelData(data=classes)
         if kept is not None:
             sample.seg_logits = PixelData(data=kept)
@@ -126,7 +124,7 @@ def _score_map(windows: list[Window], size: tuple[int, int], img_meta: dict) -> 
 
 def _grid(
     height: int, width: int, crop_size: tuple[int, int], stride: tuple[int, int]
-) -> list[tuple[int, int, int, int]]:
+) -> list[Box]:
     """Windows (top, left, height, width) that MMSegmentation's sliding inference visits."""
     (crop_h, crop_w), (stride_h, stride_w) = crop_size, stride
     rows = max(height - crop_h + stride_h - 1, 0) // stride_h + 1

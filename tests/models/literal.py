@@ -12,7 +12,8 @@ def forward(head, x, taken: list[Tensor] = ()) -> tuple[list[Tensor], list[Tenso
     many have the same score, and which of those is taken is open.
     """
     taken = iter(taken)
-    mask_features, features, key_pos = head.pixel_decoder(x)
+    finest, features, key_pos = head.pixel_decoder(x)
+    mask_features = head.pixel_decoder.mask_feature(finest)
     decoder, generator = head.transformer_decoder, head.positional_query
     batch = len(mask_features)
     query = head.query_feat.weight.expand(batch, -1, -1)

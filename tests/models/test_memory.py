@@ -19,7 +19,10 @@ HEIGHT, WIDTH, CLASSES = 1024, 2048, 150
 
 
 class LiveTensors(TorchDispatchMode):
-    """Follows the bytes of all tensors made inside: the largest one, and the peak of their sum."""
+    """Follows the bytes of all tensors made inside: the largest one, and the peak of their sum.
+
+    Not those of tensors that were there before.
+    """
 
     def __init__(self):
         super().__init__()
@@ -27,10 +30,12 @@ class LiveTensors(TorchDispatchMode):
         self.largest = self.now = self.peak = 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        out = func(*args, **(kwargs or {}))
-        for leaf in tree_leaves(out):
-            if isinstance(leaf, torch.Tensor):
-                self._add(leaf.untyped_storage())
+        kwargs = kwargs or {}
+        given = {storage._cdata for storage in _storages((args, kwargs))}
+        out = func(*args, **kwargs)
+        for storage in _storages(out):
+            if storage._cdata not in given:
+                self._add(storage)
         return out
 
     def _add(self, storage):
@@ -46,15 +51,19 @@ class LiveTensors(TorchDispatchMode):
         self.now -= self.alive.pop(key)
 
 
+def _storages(values):
+    return [x.untyped_storage() for x in tree_leaves(values) if isinstance(x, torch.Tensor)]
+
+
 def test_class_map_is_made_in_small_pieces():
     """All scores at once would be 1.2 GB, all masks 0.8 GB."""
     window = Window(
-        0, 0, HEIGHT, WIDTH, torch.rand(100, CLASSES), torch.randn(100, HEIGHT // 4, WIDTH // 4)
+        0, 0, HEIGHT, WIDTH, torch.rand(100, CLASSES), torch.randn(HEIGHT // 4, WIDTH // 4, 100)
     )
     scores = ScoreMap([window], (HEIGHT, WIDTH), (0, 0, 0, 0), None, (HEIGHT, WIDTH))
     with LiveTensors() as tensors:
         for rows, piece in scores.pieces():
-            assert piece.shape == (CLASSES, rows.stop - rows.start, WIDTH)
+            assert piece.shape == (rows.stop - rows.start, WIDTH, CLASSES)
             if rows.stop > 100:
                 break
     assert rows.start > 0

@@ -5,8 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from mmcv.cnn.bricks.transformer import MultiheadAttention, MultiScaleDeformableAttention
-from mmcv.ops.multi_scale_deform_attn import multi_scale_deformable_attn_pytorch
+from mmcv.cnn.bricks.transformer import MultiheadAttention
 from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS
@@ -18,11 +17,6 @@ from mmseg_faseg.models import (
     FocusAttention,
     HighResolutionCrossAttention,
     attention,
-)
-from mmseg_faseg.models.deformable_attention import (
-    Geometry,
-    deformable_self_attention,
-    sample_and_sum,
 )
 from mmseg_faseg.models.high_res_attention import select_blocks, select_pixels
 from mmseg_faseg.models.positional_query import boxes_of_masks
@@ -179,39 +173,6 @@ def test_high_res_attention_over_everything_is_dense_attention(region, size):
     assert focus is None
 
 
-def test_deformable_attention_equals_mmcv():
-    torch.manual_seed(0)
-    attn = MultiScaleDeformableAttention(16, 2, 3, 4, dropout=0.0, batch_first=True)
-    for param in attn.parameters():
-        torch.nn.init.normal_(param)
-    attn = attn.double()
-    sizes = [(3, 4), (5, 8), (10, 15)]
-    total = sum(h * w for h, w in sizes)
-    tokens, pos = random(2, total, 16).requires_grad_(), random(1, total, 16)
-    geometry = Geometry.of(sizes, 'cpu')
-    got = deformable_self_attention(attn, tokens, pos, geometry)
-    expected = attn(
-        query=tokens,
-        query_pos=pos,
-        reference_points=geometry.centres[None, :, None].expand(2, -1, 3, -1),
-        spatial_shapes=geometry.shapes,
-        level_start_index=geometry.starts,
-    )
-    torch.testing.assert_close(got, expected)
-    weight = random(*got.shape)
-    grads = [torch.autograd.grad((out * weight).sum(), tokens)[0] for out in (got, expected)]
-    torch.testing.assert_close(*grads)
-
-
-def test_sampling_equals_mmcvs_reference():
-    sizes = [(3, 4), (5, 8)]
-    value, locations = random(2, 52, 2, 4), random(2, 6, 2, 2, 3, 2)
-    weights = random(2, 6, 2, 2, 3)
-    got = sample_and_sum(value, Geometry.of(sizes, 'cpu'), locations, weights)
-    expected = multi_scale_deformable_attn_pytorch(value, torch.tensor(sizes), locations, weights)
-    torch.testing.assert_close(got, expected)
-
-
 NAMES = [
     'FASegHead',
     'FASegPixelDecoder',
@@ -249,6 +210,10 @@ def test_registries_find_every_part_whatever_the_scope(scope, name):
             "must be 'background' or 'foreground', got 'sky'",
         ),
         ({'positional_encoding.type': 'RotaryEncoding'}, "positional_encoding .* 'RotaryEncoding'"),
+        (
+            {'pixel_decoder.deformable_backend': 'fast'},
+            "deformable_backend must be one of .*'embedding_bag'.*, got 'fast'",
+        ),
         ({'num_classes': 0}, 'num_classes must be at least 1, got 0'),
         ({'num_queries': 0}, 'num_queries must be at least 1, got 0'),
         ({'feat_channels': 64}, 'feat_channels is 64, but the embed_dims of transformer_decoder'),

@@ -102,8 +102,9 @@ def test_scores_are_kept_only_when_asked_for():
 def test_rows_are_those_of_interpolate(size, dtype):
     maps = torch.randn(3, 9, 7, dtype=dtype)
     whole = torch.nn.functional.interpolate(maps[None], size, mode='bilinear')[0]
+    maps = maps.permute(1, 2, 0)
     rows = [resize_rows(maps, size, i, min(i + 3, size[0])) for i in range(0, size[0], 3)]
-    torch.testing.assert_close(torch.cat(rows, 1), whole, rtol=0, atol=1e-6)
+    torch.testing.assert_close(torch.cat(rows).permute(2, 0, 1), whole, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize('mode', MODES)

@@ -1,0 +1,101 @@
+"""Bilinear sampling of several levels and the weighted sum of the samples: four back ends.
+
+Each takes ``value`` (B, N, heads, C / heads), the levels' tokens one level after the other; the
+``geometry`` of the levels; ``positions`` (B, Q, 2, heads, levels, points), x and y in pixels of the
+level; and ``weights`` (B, Q, heads, levels, points). Each returns (B, Q, C). Outside a level there
+are zeros, as in MMCV's ``multi_scale_deformable_attn_pytorch``.
+"""
+
+import functools
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .levels import Geometry, filled
+from .table_sampling import TableSampling, sum_of_rows
+
+
+def mmcv_operator(value: Tensor, geometry: Geometry, positions: Tensor, weights: Tensor) -> Tensor:
+    """MMCV's compiled operator, for CUDA."""
+    return find_mmcv_operator().apply(
+        value.contiguous(),
+        geometry.extents.T.flip(-1).long(),
+        filled(geometry.starts, value.device),
+        geometry.normalised(positions).contiguous(),
+        weights.contiguous(),
+        len(value),  # images at a time
+    )
+
+
+@functools.cache
+def find_mmcv_operator() -> type[torch.autograd.Function] | None:
+    """MMCV's CUDA operator if this build of mmcv has it, else None."""
+    if not torch.cuda.is_available():
+        return None
+    from mmcv.ops import get_compiling_cuda_version
+    from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction
+
+    compiled = get_compiling_cuda_version() != 'not available'
+    return MultiScaleDeformableAttnFunction if compiled else None
+
+
+def grid_sample(value: Tensor, geometry: Geometry, positions: Tensor, weights: Tensor) -> Tensor:
+    """PyTorch's ``grid_sample``, level by level: runs everywhere, and exporters know it."""
+    batch, _, heads, width = value.shape
+    maps = value.permute(0, 2, 3, 1).flatten(0, 1)
+    grids = (2 * geometry.normalised(positions) - 1).to(value).transpose(1, 2).flatten(0, 1)
+    weights = weights.transpose(1, 2).flatten(0, 1)
+    out = 0
+    for level, (start, (h, w)) in enumerate(zip(geometry.starts, geometry.sizes, strict=True)):
+        level_map = maps[:, :, start : start + h * w].unflatten(-1, (h, w))
+        sampled = F.grid_sample(level_map, grids[:, :, level], align_corners=False)
+        out = out + torch.einsum('bcqp,bqp->bqc', sampled, weights[:, :, level])
+    return out.unflatten(0, (batch, heads)).transpose(1, 2).reshape(batch, -1, heads * width)
+
+
+def embedding_bag(value: Tensor, geometry: Geometry, positions: Tensor, weights: Tensor) -> Tensor:
+    """PyTorch's ``embedding_bag``, which never holds a sampled value: the fastest on a CPU."""
+    return TableSampling.apply(sum_of_rows, value, geometry, positions, weights)
+
+
+def compiled(value: Tensor, geometry: Geometry, positions: Tensor, weights: Tensor) -> Tensor:
+    """One loop nest over queries, levels, points and corners, made by ``torch.compile``.
+
+    Its first call compiles for about half a minute if PyTorch has nothing cached.
+    """
+    return TableSampling.apply(_compiled_gather(), value, geometry, positions, weights)
+
+
+@functools.cache
+def _compiled_gather() -> Callable[..., Tensor]:
+    return torch.compile(_gather)
+
+
+def _gather(value: Tensor, geometry: Geometry, positions: Tensor, weights: Tensor) -> Tensor:
+    """The plain formula, unrolled over levels, points and corners."""
+    batch, _, heads, _ = value.shape
+    images = torch.arange(batch, device=value.device)[:, None, None]
+    every_head = torch.arange(heads, device=value.device)
+    out = 0
+    for level, (start, (h, w)) in enumerate(zip(geometry.starts, geometry.sizes, strict=True)):
+        for point in range(positions.shape[4]):
+            x, y = positions[..., level, point].unbind(2)
+            left, top = x.floor(), y.floor()
+            for column, row in ((left, top), (left + 1, top), (left, top + 1), (left + 1, top + 1)):
+                near = (1 - (x - column).abs()) * (1 - (y - row).abs())
+                inside = (column >= 0) & (column < w) & (row >= 0) & (row < h)
+                near = torch.where(inside, near * weights[:, :, :, level, point], 0)
+                column, row = (v.clamp(0, n - 1).long() for v, n in ((column, w), (row, h)))
+                token = start + row * w + column
+                out = out + near[..., None] * value[images, token, every_head]
+    return out.flatten(2)
+
+
+BACKENDS = {
+    'mmcv': mmcv_operator,
+    'embedding_bag': embedding_bag,
+    'grid_sample': grid_sample,
+    'compiled': compiled,
+}

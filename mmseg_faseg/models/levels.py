@@ -1,0 +1,71 @@
+"""Where the tokens of several feature levels lie."""
+
+from itertools import accumulate
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+Sizes = tuple[tuple[int, int], ...]
+
+
+class Geometry(NamedTuple):
+    """Where the tokens of several levels lie; made once, used by every layer.
+
+    Positions are counted in pixels of a level; 0 is the centre of its first pixel.
+
+    Attributes:
+        sizes: (H_l, W_l) of each level, as plain numbers.
+        centres: (N, 2, heads, L, points), x and y of each token's own position on each level, which
+            all heads and points share.
+        extents: (2, L), W_l and H_l of each level.
+    """
+
+    sizes: Sizes
+    centres: Tensor
+    extents: Tensor
+
+    @classmethod
+    def of(cls, sizes: Sizes, heads: int, points: int, like: Tensor) -> 'Geometry':
+        """Lays out levels of these sizes on a tensor's device.
+
+        Each token's share of a level is a float32 number, as in MMDetection; its position is as
+        precise as ``like``, and at least float32.
+        """
+        device, dtype = like.device, torch.promote_types(like.dtype, torch.float32)
+        centres = []
+        for height, width in sizes:
+            y = (torch.arange(height, device=device) + 0.5) / height
+            x = (torch.arange(width, device=device) + 0.5) / width
+            centres.append(torch.stack([x.repeat(height), y.repeat_interleave(width)], -1))
+        heights, widths = zip(*sizes, strict=True)
+        extents = filled([[float(w) for w in widths], [float(h) for h in heights]], device)
+        extents = extents.to(dtype)
+        centres = torch.cat(centres).to(dtype)[..., None] * extents - 0.5
+        centres = centres[:, :, None, :, None].expand(-1, -1, heads, -1, points)
+        return cls(sizes, centres.contiguous(), extents)
+
+    @property
+    def starts(self) -> list[int]:
+        """Index of each level's first token."""
+        return starts_of([height * width for height, width in self.sizes])
+
+    def normalised(self, positions: Tensor) -> Tensor:
+        """Positions (..., 2, heads, L, points) as MMCV has them, (..., heads, L, points, 2).
+
+        Counted in shares of a level, from its corner.
+        """
+        locations = (positions + 0.5) / self.extents[:, None, :, None]
+        return locations.movedim(-4, -1)
+
+
+def filled(numbers: list, device: torch.device) -> Tensor:
+    """A tensor filled on the device: made from a list it would be copied there, and waited for."""
+    if isinstance(numbers, list):
+        return torch.stack([filled(n, device) for n in numbers])
+    return torch.full((), numbers, device=device)
+
+
+def starts_of(counts: list[int]) -> list[int]:
+    """Index of the first item of each level when the levels follow one another."""
+    return [0, *accumulate(counts)][:-1]

@@ -1,0 +1,184 @@
+"""Hungarian matching of all predictions and images at once, as MMDetection matches each.
+
+Shapes: L predictions, B images, Q queries, K classes, P points, n targets of an image, N matched
+masks of all images in a prediction.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from mmengine.structures import InstanceData
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from .mask_logits import MaskProduct, MaskTensors
+from .matching_costs import Cost, pairwise_costs
+from .point_sampling import SharedPoints, sample_each
+
+
+@dataclass
+class Targets:
+    """Targets of a batch, one image after the other.
+
+    Attributes:
+        labels: (sum of n,), int64.
+        masks: (sum of n, H, W), 0 or 1 in the logits' type.
+        counts: n of each image.
+    """
+
+    labels: Tensor
+    masks: Tensor
+    counts: list[int]
+
+    @classmethod
+    def of(cls, instances: Sequence[InstanceData], dtype: torch.dtype) -> 'Targets':
+        """Gathers the targets of the images."""
+        return cls(
+            labels=torch.cat([x.labels for x in instances]).long(),
+            masks=torch.cat([x.masks.to(dtype) for x in instances]),
+            counts=[len(x.labels) for x in instances],
+        )
+
+    def by_image(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Labels (n,) and masks (n, H, W) of each image."""
+        return zip(self.labels.split(self.counts), self.masks.split(self.counts), strict=True)
+
+    def sample(self, chosen: Tensor, points: Tensor) -> Tensor:
+        """Values (N, P) of chosen masks (N,), each chosen at most once, at points (N, P, 2)."""
+        if len(chosen) < len(self.masks):
+            return sample_each(self.masks[chosen], points)
+        # Points are put in the order of the masks, which are many times larger.
+        return sample_each(self.masks, points[chosen.argsort()])[chosen]
+
+
+@dataclass
+class Matches:
+    """Which query is matched to which target, in each prediction; by image, then by query.
+
+    Attributes:
+        images: (N,), the same in each prediction.
+        counts: How many of the N are of each image: min(Q, n).
+        queries: (L, N), index among an image's queries.
+        targets: (L, N), index among the targets of the batch.
+    """
+
+    images: Tensor
+    counts: list[int]
+    queries: Tensor
+    targets: Tensor
+
+
+def num_matches(targets: Targets, num_queries: int) -> list[int]:
+    """How many masks of each image will be matched in a prediction."""
+    return [min(num_queries, n) for n in targets.counts]
+
+
+@torch.no_grad()
+def match(
+    costs: Sequence[Cost],
+    class_logits: Tensor,
+    masks: MaskProduct | MaskTensors,
+    targets: Targets,
+    points: Tensor,
+    name_of: Callable[[int], str],
+) -> Matches:
+    """Matches queries to targets at the lowest total cost, with one transfer to the host.
+
+    Args:
+        costs: What to add up; ``has_known_costs`` says which can be.
+        class_logits: (L, B, Q, K + 1).
+        masks: Mask logits of the same predictions.
+        targets: Targets of the B images.
+        points: Where masks are compared, (L, B, P, 2).
+        name_of: Name of an image for an error.
+
+    Raises:
+        FloatingPointError: If logits are not finite.
+    """
+    class_probs = class_logits.softmax(-1)
+    matrices = [
+        _costs_of_image(costs, class_probs[:, b], masks, b, *image, points[:, b])
+        for b, image in enumerate(targets.by_image())
+    ]
+    class_errors = (class_logits * 0).sum((2, 3))  # not a number where a logit is not finite
+    sizes = [class_errors.numel(), *(matrix.numel() for matrix in matrices)]
+    host = to_host(torch.cat([class_errors.flatten(), *(matrix.flatten() for matrix in matrices)]))
+    if not np.isfinite(host).all():
+        raise FloatingPointError(
+            _what_is_not_finite(class_logits, masks, matrices, points, name_of)
+        )
+    problems = np.split(host, np.cumsum(sizes[:-1]))[1:]
+    solved = _solve([x.reshape(m.shape) for x, m in zip(problems, matrices, strict=True)])
+    solved = torch.from_numpy(solved).to(class_logits.device)
+    counts = num_matches(targets, class_logits.shape[2])
+    images = [solved.new_full((n,), image) for image, n in enumerate(counts)]
+    return Matches(torch.cat(images), counts, *solved)
+
+
+def _solve(problems: Sequence[np.ndarray]) -> np.ndarray:
+    """Queries and targets (2, L, N) of lowest cost, from cost matrices (L, Q, n) of the images."""
+    solutions, first_target = [], 0
+    for matrices in problems:
+        num_layers, num_queries, num_targets = matrices.shape
+        solution = np.zeros((num_layers, 2, min(num_queries, num_targets)), dtype=np.int64)
+        if num_targets:
+            solution[:] = [linear_sum_assignment(matrix) for matrix in matrices]
+        solutions.append(solution + [[0], [first_target]])
+        first_target += num_targets
+    return np.concatenate(solutions, 2).swapaxes(0, 1)
+
+
+def to_host(x: Tensor) -> np.ndarray:
+    """The one transfer from the device that matching waits for."""
+    return x.cpu().numpy()
+
+
+def _costs_of_image(
+    costs: Sequence[Cost],
+    class_probs: Tensor,
+    masks: MaskProduct | MaskTensors,
+    image: int,
+    labels: Tensor,
+    target_masks: Tensor,
+    points: Tensor,
+) -> Tensor:
+    """Cost matrices (L, Q, n) from class probabilities (L, Q, K + 1) and points (L, P, 2)."""
+    num_layers, num_queries = class_probs.shape[:2]
+    if not len(labels):
+        return class_probs.new_zeros(num_layers, num_queries, 0)
+    read = masks.reader(image)
+    table = target_masks.flatten(1).t().contiguous()
+    size = target_masks.shape[1:]
+    matrices = []
+    for layer, at in enumerate(points):
+        sampled = SharedPoints(at, size).sample(table)
+        target_probs = class_probs[layer][:, labels]
+        matrices.append(pairwise_costs(costs, target_probs, read(layer, at), sampled))
+    return torch.stack(matrices)
+
+
+def _what_is_not_finite(
+    class_logits: Tensor,
+    masks: MaskProduct | MaskTensors,
+    matrices: Sequence[Tensor],
+    points: Tensor,
+    name_of: Callable[[int], str],
+) -> str:
+    """Message that names the first image and prediction that cannot be matched."""
+    for image, matrix in enumerate(matrices):
+        for layer, logits in enumerate(class_logits[:, image]):
+            bad = [] if logits.isfinite().all() else ['class logits']
+            if matrix.numel() and not matrix[layer].isfinite().all():
+                at_points = masks.reader(image)(layer, points[layer, image])
+                # Finite logits of which a sum is not are as useless.
+                if not (bad and at_points.isfinite().all()):
+                    bad.append('mask logits')
+            if bad:
+                return (
+                    f'{name_of(image)}: {" and ".join(bad)} are not finite in prediction {layer}, '
+                    'so nothing can be matched. The weights have diverged: go on from an earlier '
+                    'checkpoint with a lower learning rate, or without mixed precision'
+                )
+    raise AssertionError('all costs are finite')
