@@ -6,8 +6,8 @@ from mmcv.cnn.bricks.transformer import MultiheadAttention
 from torch import Tensor
 
 # What the probabilities of the queries that are attended with at a time may take: those of all
-# queries up to 1024 x 1024.
-_PROBABILITY_BYTES = 64 * 2**20
+# queries up to 512 x 512, and little enough for a cache.
+_PROBABILITY_BYTES = 16 * 2**20
 
 
 class FocusAttention(MultiheadAttention):

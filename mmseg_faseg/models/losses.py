@@ -11,6 +11,7 @@ from mmseg.registry import TASK_UTILS
 from torch import Tensor
 
 from ..registry import MODELS
+from .eager_gradient import EagerGradient
 from .mask_logits import MaskProduct, MaskTensors
 from .matching import Matches, Targets, match, num_matches
 from .matching_costs import has_known_costs
@@ -129,7 +130,8 @@ class MaskLossHead(Mask2FormerHead):
         for layer, logits in enumerate(mask_logits):
             if len(logits):
                 at = rule.choose(logits, draws.generator(layer))
-                losses = self._mask_losses(logits, targets, matches.targets[layer], at, num_masks)
+                at_targets = targets.sample(matches.targets[layer], at)
+                losses = self._mask_losses(logits, at, at_targets, num_masks)
             else:
                 losses = logits.sum(), logits.sum()  # 0, with a gradient for every parameter
             yield class_losses[layer], *losses
@@ -152,21 +154,19 @@ class MaskLossHead(Mask2FormerHead):
         ]
 
     def _mask_losses(
-        self,
-        mask_logits: Tensor,
-        targets: Targets,
-        chosen: Tensor,
-        points: Tensor,
-        num_masks: Tensor,
+        self, mask_logits: Tensor, points: Tensor, targets: Tensor, num_masks: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Mask and dice loss of masks (N, H, W) and ``chosen`` targets (N,) at (N, P, 2)."""
-        target_masks = targets.sample(chosen, points)
-        logits = sample_each(mask_logits, points)
-        dice = self.loss_dice(logits, target_masks, avg_factor=num_masks)
-        mask = self.loss_mask(
-            logits.flatten(), target_masks.flatten(), avg_factor=num_masks * self.num_points
-        )
-        return mask, dice
+        """Mask and dice loss of masks (N, H, W) at points (N, P, 2) with ``targets`` (N, P)."""
+
+        def losses_of(mask_logits: Tensor) -> tuple[Tensor, Tensor]:
+            logits = sample_each(mask_logits, points)
+            dice = self.loss_dice(logits, targets, avg_factor=num_masks)
+            mask = self.loss_mask(
+                logits.flatten(), targets.flatten(), avg_factor=num_masks * self.num_points
+            )
+            return mask, dice
+
+        return EagerGradient.apply(mask_logits, losses_of)
 
 
 def _named(losses: Sequence[tuple[Tensor, Tensor, Tensor]]) -> dict[str, Tensor]:

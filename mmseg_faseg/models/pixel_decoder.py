@@ -15,6 +15,9 @@ from .deformable_attention import check_backend, deformable_self_attention
 from .levels import Geometry
 from .positional_encoding import ConditionalPositionalEncoding
 
+# In inference; their hidden features take 16 MiB.
+_TOKENS_AT_A_TIME = 4096
+
 
 @register
 class FASegPixelDecoder(MSDeformAttnPixelDecoder):
@@ -98,7 +101,9 @@ class FASegPixelDecoder(MSDeformAttnPixelDecoder):
         # GroupNorm statistics and sampling locations do not survive half precision.
         with torch.autocast(feats[0].device.type, enabled=False):
             dtype = self.mask_feature.weight.dtype
-            feats = [feat.to(dtype) for feat in feats][::-1]
+            # Channels last: as tokens lie, and what resizing and convolutions on a CPU like best.
+            feats = [x.to(dtype).contiguous(memory_format=torch.channels_last) for x in feats]
+            feats.reverse()
             projected = [conv(x) for conv, x in zip(self.input_convs, feats, strict=False)]
             key_pos = self._encode_positions(feats, projected)
             outs = self._encode(projected, key_pos)
@@ -135,9 +140,22 @@ class FASegPixelDecoder(MSDeformAttnPixelDecoder):
             tokens = deformable_self_attention(
                 layer.self_attn, tokens, pos, geometry, self.deformable_backend
             )
-            tokens = layer.norms[1](layer.ffn(layer.norms[0](tokens)))
-        levels = tokens.transpose(1, 2).split([h * w for h, w in sizes], -1)
-        return [x.unflatten(-1, size) for x, size in zip(levels, sizes, strict=True)]
+            tokens = _feed_forward(layer, tokens)
+        levels = tokens.split([h * w for h, w in sizes], 1)
+        return [
+            x.unflatten(1, size).permute(0, 3, 1, 2) for x, size in zip(levels, sizes, strict=True)
+        ]
+
+
+def _feed_forward(layer: nn.Module, tokens: Tensor) -> Tensor:
+    """The rest of an encoder layer, (B, N, C), in parts that stay in cache if nothing is kept."""
+
+    def run(part: Tensor) -> Tensor:
+        return layer.norms[1](layer.ffn(layer.norms[0](part)))
+
+    if torch.is_grad_enabled():
+        return run(tokens)
+    return torch.cat([run(part) for part in tokens.split(_TOKENS_AT_A_TIME, 1)], 1)
 
 
 def _build_encoding(config: dict | None, width: int, num_levels: int) -> nn.Module:

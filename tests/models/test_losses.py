@@ -165,16 +165,25 @@ def test_products_are_in_float32_under_autocast():
     assert all(torch.equal(*pair) for pair in zip(got, expected, strict=True))
 
 
-def test_losses_do_not_feel_autocast():
-    head, (classes, masks) = LossHead(), predictions_of(2)
-    leaves = [classes, masks]
+def test_matching_and_losses_do_not_feel_autocast(monkeypatch):
+    head, leaves = LossHead(), predictions_of(2)
+    classes, masks = leaves
+    costs = []
+    to_host = matching.to_host
+
+    def keep(x):
+        costs.append(x)
+        return to_host(x)
 
     def compute():
-        return head.loss_by_feat(list(classes), list(masks), targets_of([4, 2]), metas_of([4, 2]))
+        targets = targets_of([4, 2]), metas_of([4, 2])
+        return head.loss_by_feat(list(classes), list(masks), *targets)
 
+    monkeypatch.setattr(matching, 'to_host', keep)
     expected = losses_and_gradients(compute, leaves)
     with torch.autocast('cpu', torch.bfloat16):
         got = losses_and_gradients(compute, leaves)
+    assert torch.equal(*costs)
     assert_same(got, expected, rtol=0, atol=0)
 
 
