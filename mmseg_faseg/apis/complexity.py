@@ -72,9 +72,9 @@ def complexity_of(cfg_or_model: Config | nn.Module, size: tuple[int, int]) -> Co
 
     FLOPs are those of one image, from pixels to class scores at the size of the input, in one pass
     of the network. They are counted as by fvcore and MMEngine's ``FlopAnalyzer``: a multiply-add
-    is one, in convolutions, linear layers and matrix products (attention and ``einsum`` included);
-    batch norm is 2 an element, other norms 5, bilinear resizing and sampling 4 an element of the
-    result; anything else is nothing. ``docs/flops.md`` sets this beside what the authors report.
+    is one, in convolutions, linear layers and matrix products (attention and ``einsum`` included)
+    and in weighted sums of table rows; batch norm is 2 an element, other norms 5, bilinear resizing
+    and sampling 4 an element of the result; anything else is nothing. ``docs/flops.md`` sets this beside what the authors report.
 
     Only shapes are computed, unless the model reads a tensor's values on the way, as MMDetection's
     pixel decoder does: such a model runs, on zeros. No weights are loaded.
@@ -205,6 +205,10 @@ def _per_element_of_result(cost: int) -> Callable[..., int]:
     return lambda *_, out_shape, **__: 2 * cost * math.prod(out_shape)
 
 
+def _rows_summed(table: torch.Size, rows: torch.Size, *_, **__) -> int:
+    return 2 * math.prod(rows) * table[1]
+
+
 # What PyTorch's counter leaves out, from the shapes of an operator's arguments and result.
 _RULES = {
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
@@ -213,5 +217,6 @@ _RULES = {
     torch.ops.aten.native_group_norm: _per_element(5),
     torch.ops.aten.native_layer_norm: _per_element(5),
     torch.ops.aten.upsample_bilinear2d: _per_element_of_result(4),
+    torch.ops.aten._embedding_bag_forward_only: _rows_summed,
     torch.ops.aten.grid_sampler_2d: _per_element_of_result(4),
 }

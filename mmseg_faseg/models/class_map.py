@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -111,8 +112,10 @@ class ScoreMap(NamedTuple):
         size, ori_size = self.image_size, tuple(self.ori_shape)
         if size == ori_size:
             return self._image_rows(start, stop)
-        first, mix = _row_mix(size[0], ori_size[0], start, stop, self.windows[0].mask_logits)
-        return _resize(self._image_rows(first, first + mix.shape[1]), mix, ori_size[1])
+        dtype = self.windows[0].mask_logits.dtype
+        neighbours = Neighbours.of(size[0], ori_size[0], start, stop, dtype)
+        rows = self._image_rows(neighbours.slice.start, neighbours.slice.stop)
+        return neighbours.blend(rows, ori_size[1])
 
     def _image_rows(self, start: int, stop: int) -> Tensor:
         """Rows at the size of the network's input, padding cut off and flip undone."""
@@ -156,37 +159,56 @@ def resize_rows(maps: Tensor, size: tuple[int, int], start: int, stop: int) -> T
     Returns:
         (stop - start, W, N).
     """
-    first, mix = _row_mix(maps.shape[0], size[0], start, stop, maps)
-    return _resize(maps[first : first + mix.shape[1]], mix, size[1])
+    neighbours = Neighbours.of(maps.shape[0], size[0], start, stop, maps.dtype)
+    return neighbours.blend(maps[neighbours.slice], size[1])
 
 
-def _row_mix(
-    length: int, new_length: int, start: int, stop: int, like: Tensor
-) -> tuple[int, Tensor]:
-    """The first old row that new rows are made of, and how much of it and the next ones each takes.
+class Neighbours(NamedTuple):
+    """The old rows that new rows lie between when maps are resized.
 
-    In the precision that PyTorch's interpolation has for maps of this type. Returns the first row
-    and (stop - start, old rows).
+    Attributes:
+        slice: All old rows that are needed.
+        rows: For each new row the old ones above and below its centre, counted from the first that
+            is needed, (n, 2).
+        weights: How much it takes of each, (n, 2).
     """
-    scale = torch.tensor(length, dtype=like.dtype) / new_length
-    position = (torch.arange(start, stop, dtype=like.dtype) + 0.5) * scale - 0.5
-    position = position.clamp(min=0)
-    upper = position.long()
-    lower = (upper + 1).clamp(max=length - 1)
-    first, below = int(upper[0]), position - upper
-    mix = torch.zeros(stop - start, int(lower[-1]) + 1 - first, dtype=like.dtype)
-    mix.scatter_add_(1, (upper - first)[:, None], (1 - below)[:, None])
-    mix.scatter_add_(1, (lower - first)[:, None], below[:, None])
-    return first, mix.to(like.device)
 
+    slice: slice
+    rows: np.ndarray
+    weights: np.ndarray
 
-def _resize(maps: Tensor, row_mix: Tensor, new_width: int) -> Tensor:
-    """Resizes the width of (h, w, N), then mixes rows: (H, W, N)."""
-    if new_width != maps.shape[1]:
-        maps = F.interpolate(
-            maps[None].permute(0, 3, 1, 2),  # channels last, as PyTorch sees it
-            (maps.shape[0], new_width),
-            mode='bilinear',
-            align_corners=False,
-        )[0].permute(1, 2, 0)
-    return (row_mix @ maps.flatten(1)).unflatten(1, maps.shape[1:])
+    @classmethod
+    def of(
+        cls, length: int, new_length: int, start: int, stop: int, dtype: torch.dtype
+    ) -> 'Neighbours':
+        """Of new rows ``start`` to ``stop``, as precise as PyTorch's interpolation of a type."""
+        number = np.float64 if dtype == torch.float64 else np.float32
+        scale = number(length) / number(new_length)
+        position = (np.arange(start, stop, dtype=number) + number(0.5)) * scale - number(0.5)
+        position = position.clip(min=0)
+        upper = position.astype(np.int64)
+        lower = (upper + 1).clip(max=length - 1)
+        below = position - upper.astype(number)
+        first = upper[0]
+        return cls(
+            slice(first, lower[-1] + 1),
+            np.stack([upper - first, lower - first], 1),
+            np.stack([1 - below, below], 1),
+        )
+
+    def blend(self, maps: Tensor, new_width: int) -> Tensor:
+        """Resizes the width of the old rows (h, w, N), then blends them: (n, W, N)."""
+        if new_width != maps.shape[1]:
+            maps = F.interpolate(
+                maps[None].permute(0, 3, 1, 2),  # channels last, as PyTorch sees it
+                (maps.shape[0], new_width),
+                mode='bilinear',
+                align_corners=False,
+            )[0].permute(1, 2, 0)
+        rows = F.embedding_bag(
+            torch.from_numpy(self.rows).to(maps.device),
+            maps.flatten(1),
+            mode='sum',
+            per_sample_weights=torch.from_numpy(self.weights).to(maps),
+        )
+        return rows.unflatten(1, maps.shape[1:])

@@ -47,14 +47,14 @@ def choose_backend(backend: str, device: torch.device) -> str:
     """The back end of ``deformable_sampling`` to use.
 
     'auto' is MMCV's compiled operator on CUDA if mmcv was built with it, ``embedding_bag`` on a
-    CPU, and ``grid_sample`` on CUDA without the operator, elsewhere, and for an export.
+    CPU, and ``grid_sample`` on CUDA without the operator, elsewhere, and in an export or trace.
 
     Raises:
         ValueError: There is no such back end.
         RuntimeError: MMCV's operator is asked for where it cannot run.
     """
     if backend == 'auto':
-        if torch.compiler.is_exporting() or torch.onnx.is_in_onnx_export():
+        if torch.compiler.is_exporting() or torch.jit.is_tracing():
             return 'grid_sample'
         if device.type == 'cpu':
             return 'embedding_bag'
