@@ -20,7 +20,7 @@ from .levels import Geometry, Sizes, filled, starts_of
 
 # Queries at a time: what is made of them should stay in the processor's cache, but sorting them in
 # the backward pass costs least when there are many.
-_FORWARD_CHUNK = 2048
+_FORWARD_CHUNK = 4096
 _BACKWARD_CHUNK = 8192
 
 # Rows between the upper left corner of a sample and each of the four, by the length of a row.
@@ -177,11 +177,8 @@ def _corner_weights(weights: Tensor, beyond: Tensor) -> Tensor:
     weights = weights.flatten(2)
     below = weights * down
     above = weights - below
-    out = below.new_empty(*weights.shape[:2], 4, weights.shape[2])
-    for row, upper in ((above, 0), (below, 2)):
-        torch.mul(row, right, out=out[:, :, upper + 1])
-        torch.sub(row, out[:, :, upper + 1], out=out[:, :, upper])
-    return out
+    above_right, below_right = above * right, below * right
+    return torch.stack([above - above_right, above_right, below - below_right, below_right], 2)
 
 
 def _backward_of_image(

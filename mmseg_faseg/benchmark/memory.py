@@ -1,0 +1,121 @@
+"""Peak memory of one run of a task, above what was there before it."""
+
+import ctypes
+import gc
+import multiprocessing
+import os
+import re
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from .inputs import Size
+from .subjects import Subject, ignore_noise
+
+# glibc then takes tensors from the system one by one and gives them back when they are freed, so
+# that resident memory follows them; with its defaults freed memory stays with the process.
+_ALLOCATOR = {'MALLOC_MMAP_THRESHOLD_': '65536', 'MALLOC_TRIM_THRESHOLD_': '65536'}
+_STATUS = Path('/proc/self/status')
+_CLEAR_REFS = Path('/proc/self/clear_refs')
+# What makes code, buffers and thread pools resident that have nothing to do with the size.
+_TINY = (64, 64)
+
+
+class OutOfMemory(RuntimeError):  # noqa: N818  it is what happened, as torch.OutOfMemoryError
+    """The process was killed while it was measured."""
+
+
+def can_measure(device: str) -> bool:
+    """Whether memory can be measured here: with CUDA, or where Linux counts it."""
+    if device != 'cpu':
+        return True
+    try:
+        _CLEAR_REFS.write_text('5')
+    except OSError:
+        return False
+    return 'VmHWM' in _STATUS.read_text()
+
+
+def task_memory(
+    subject: Subject, task: str, size: Size, batch: int, device: str, threads: int
+) -> int:
+    """Bytes that a run of a task adds at its peak, in a process of its own.
+
+    Weights, inputs and optimiser state are there before and do not count; gradients, results and
+    everything in between do.
+
+    Args:
+        subject: Whose model it is.
+        task: Name of the task.
+        size: (H, W) of the image in pixels.
+        batch: Number of images.
+        device: 'cpu', where growth of resident memory is measured, or 'cuda', where allocated
+            memory is.
+        threads: Of the CPU.
+
+    Raises:
+        OutOfMemory: The process did not survive.
+    """
+    with (
+        _environment(_ALLOCATOR),
+        ProcessPoolExecutor(1, multiprocessing.get_context('spawn')) as pool,
+    ):
+        try:
+            return pool.submit(_measure, subject, task, size, batch, device, threads).result()
+        except BrokenProcessPool:
+            raise OutOfMemory(f'{subject.name} was killed, probably for want of memory') from None
+
+
+def peak_memory(run: Callable[[], object], device: str) -> int:
+    """Bytes that ``run`` adds at its peak to what this process has."""
+    gc.collect()
+    if device != 'cpu':
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        run()
+        torch.cuda.synchronize()
+        return torch.cuda.max_memory_allocated() - before
+    ctypes.CDLL(None).malloc_trim(0)
+    _CLEAR_REFS.write_text('5')  # the peak starts anew
+    before = _status('VmRSS')
+    run()
+    return _status('VmHWM') - before
+
+
+def _measure(subject: Subject, name: str, size: Size, batch: int, device: str, threads: int) -> int:
+    from .tasks import TASKS
+
+    ignore_noise()
+    torch.set_num_threads(threads)
+    task = TASKS[name](subject, subject.build(device))
+    task(task.inputs(_TINY, batch))
+    inputs = task.inputs(size, batch)
+    if subject.compiles:
+        task(inputs)
+    try:
+        return peak_memory(lambda: task(inputs), device)
+    except torch.OutOfMemoryError:
+        raise OutOfMemory(f'{subject.name} needs more memory than the GPU has') from None
+
+
+def _status(key: str) -> int:
+    return int(re.search(rf'^{key}:\s*(\d+) kB', _STATUS.read_text(), re.MULTILINE)[1]) * 1024
+
+
+@contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
