@@ -80,7 +80,7 @@ def _gather(value: Tensor, geometry: Geometry, positions: Tensor, weights: Tenso
     every_head = torch.arange(heads, device=value.device)
     out = 0
     for level, (start, (h, w)) in enumerate(zip(geometry.starts, geometry.sizes, strict=True)):
-        for point in range(positions.shape[4]):
+        for point in range(positions.shape[5]):
             x, y = positions[..., level, point].unbind(2)
             left, top = x.floor(), y.floor()
             for column, row in ((left, top), (left + 1, top), (left, top + 1), (left + 1, top + 1)):
