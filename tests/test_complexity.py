@@ -11,7 +11,8 @@ from mmengine.config import Config
 
 from mmseg_faseg.apis import UserError, complexity, load_config
 from mmseg_faseg.apis.complexity import complexity_of, input_size_of
-from mmseg_faseg.models import attention, table_sampling
+from mmseg_faseg.models import attention
+from mmseg_faseg.models.deformable_attention import table_sampling
 
 TOY = 'mmseg_faseg::faseg_toy.py'
 SIZE = (128, 128)

@@ -74,7 +74,8 @@ def complexity_of(cfg_or_model: Config | nn.Module, size: tuple[int, int]) -> Co
     of the network. They are counted as by fvcore and MMEngine's ``FlopAnalyzer``: a multiply-add
     is one, in convolutions, linear layers and matrix products (attention and ``einsum`` included)
     and in weighted sums of table rows; batch norm is 2 an element, other norms 5, bilinear resizing
-    and sampling 4 an element of the result; anything else is nothing. ``docs/flops.md`` sets this beside what the authors report.
+    and sampling 4 an element of the result; anything else is nothing. ``docs/flops.md`` sets this
+    beside what the authors report.
 
     Only shapes are computed, unless the model reads a tensor's values on the way, as MMDetection's
     pixel decoder does: such a model runs, on zeros. No weights are loaded.

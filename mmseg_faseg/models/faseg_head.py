@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from ..registry import MODELS, register
 from .class_map import class_scores
-from .losses import MaskLossHead
-from .mask_logits import MaskProduct
+from .losses import MaskLossHead, MaskProduct
 from .transformer_decoder import FASegTransformerDecoder, FeatureLevel, PredictMasks
 
 
@@ -178,7 +177,7 @@ class FASegHead(MaskLossHead):
             least in float32.
         """
         class_logits, masks = self._predictions(x)
-        return list(class_logits), masks.tensors()
+        return list(class_logits), list(masks.tensors())
 
     def loss(
         self, x: Sequence[Tensor], batch_data_samples: SampleList, train_cfg: dict | None

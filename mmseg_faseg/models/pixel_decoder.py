@@ -11,8 +11,7 @@ from mmengine.model import ModuleList, xavier_init
 from torch import Tensor, nn
 
 from ..registry import MODELS, register
-from .deformable_attention import check_backend, deformable_self_attention
-from .levels import Geometry
+from .deformable_attention import Geometry, check_backend, deformable_self_attention
 from .positional_encoding import ConditionalPositionalEncoding
 
 # In inference; their hidden features take 16 MiB.
@@ -35,7 +34,7 @@ class FASegPixelDecoder(MSDeformAttnPixelDecoder):
             gets its width and number of levels from here.
         deformable_backend (str): How the deformable attention samples: 'auto', the fastest that
             needs no compilation, 'mmcv', 'embedding_bag', 'grid_sample' or 'compiled'; see
-            ``deformable_sampling``.
+            ``deformable_attention/backends.py``.
         **kwargs: As in :class:`mmdet.models.layers.MSDeformAttnPixelDecoder`.
     """
 

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+import torch
 from mmcv.cnn import build_norm_layer
 from mmcv.cnn.bricks.transformer import FFN
 from mmdet.models.layers import (
@@ -201,8 +202,10 @@ class FASegTransformerDecoder(Mask2FormerTransformerDecoder):
 
     def _attn_mask(self, masks: Tensor) -> Tensor:
         """(B, Q, HW), True where a query may not attend; nowhere if it were everywhere."""
-        forbidden = masks.flatten(2) < self.logit_threshold
-        return forbidden & ~forbidden.all(-1, keepdim=True)
+        logits = masks.flatten(2)
+        best = logits.amax(-1, keepdim=True)
+        threshold = torch.full_like(best, self.logit_threshold)
+        return logits < threshold.masked_fill_(best < threshold, -torch.inf)
 
     def _needs_focus(self, i: int, positional_query: nn.Module) -> bool:
         """Whether anything after layer i uses its focus: the next query or this round's HRCA."""

@@ -7,10 +7,13 @@ import torch
 from mmcv.cnn.bricks.transformer import MultiScaleDeformableAttention
 from mmcv.ops.multi_scale_deform_attn import multi_scale_deformable_attn_pytorch
 
-from mmseg_faseg.models import table_sampling
-from mmseg_faseg.models.deformable_attention import choose_backend, deformable_self_attention
-from mmseg_faseg.models.deformable_sampling import BACKENDS
-from mmseg_faseg.models.levels import Geometry
+from mmseg_faseg.models.deformable_attention import (
+    Geometry,
+    choose_backend,
+    deformable_self_attention,
+    table_sampling,
+)
+from mmseg_faseg.models.deformable_attention.backends import BACKENDS
 
 from .small import DEVICES, build_head, feature_maps, head_config
 from .test_memory import LiveTensors

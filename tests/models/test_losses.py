@@ -9,11 +9,15 @@ from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from mmseg.models.decode_heads import Mask2FormerHead
 
-from mmseg_faseg.models import matching
-from mmseg_faseg.models.losses import MaskLossHead
-from mmseg_faseg.models.mask_logits import MaskProduct, MaskTensors
-from mmseg_faseg.models.matching_costs import pairwise_costs
-from mmseg_faseg.models.point_sampling import LossPoints, PointDraws, SharedPoints, sample_each
+from mmseg_faseg.models.losses import MaskLossHead, matching
+from mmseg_faseg.models.losses.mask_logits import MaskProduct, MaskTensors
+from mmseg_faseg.models.losses.matching_costs import pairwise_costs
+from mmseg_faseg.models.losses.point_sampling import (
+    LossPoints,
+    PointDraws,
+    SharedPoints,
+    sample_each,
+)
 
 from .small import DEVICES, head_config
 from .test_memory import LiveTensors
@@ -53,12 +57,12 @@ def targets_of(counts, num_classes=11, size=TARGET_SIZE, device='cpu'):
     return result
 
 
-def product_of(batch, layers=LAYERS, dtype=torch.float32, bias=True, device='cpu'):
+def product_of(batch, layers=LAYERS, dtype=torch.float32, device='cpu'):
     """Mask embeddings, features and bias, as leaves with gradients."""
     generator = torch.Generator().manual_seed(2)
     shapes = [(layers, batch, QUERIES, WIDTH), (batch, WIDTH, *SIZE), (layers, batch, QUERIES)]
     leaves = [torch.randn(*s, generator=generator, dtype=dtype).to(device) for s in shapes]
-    return [x.requires_grad_() for x in leaves[: 3 if bias else 2]]
+    return [x.requires_grad_() for x in leaves]
 
 
 def predictions_of(batch, num_classes=11, layers=LAYERS, device='cpu'):
@@ -113,11 +117,10 @@ def test_values_and_gradients_are_mmdetections(counts, num_classes, device):
     compare_with_stock(counts, num_classes, device)
 
 
-@pytest.mark.parametrize('bias', [True, False])
 @pytest.mark.parametrize('counts', BATCHES.values(), ids=BATCHES.keys())
-def test_product_of_embeddings_and_features_is_as_good_as_masks(counts, bias):
+def test_product_of_embeddings_and_features_is_as_good_as_masks(counts):
     head = LossHead()
-    operands = product_of(len(counts), bias=bias)
+    operands = product_of(len(counts))
     classes = predictions_of(len(counts))[0]
     instances = targets_of(counts), metas_of(counts)
     product = MaskProduct(*operands)
@@ -130,9 +133,8 @@ def test_product_of_embeddings_and_features_is_as_good_as_masks(counts, bias):
     assert_same(got, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize('bias', [True, False])
-def test_parts_of_a_product_are_those_of_its_masks(bias):
-    product = MaskProduct(*product_of(3, dtype=torch.float64, bias=bias))
+def test_parts_of_a_product_are_those_of_its_masks():
+    product = MaskProduct(*product_of(3, dtype=torch.float64))
     tensors = MaskTensors(product.tensors())
     points = torch.rand(POINTS, 2, dtype=torch.float64)
     for layer in range(LAYERS):
@@ -242,7 +244,7 @@ def test_assignments_are_mmdetections(counts, monkeypatch):
         stock.append(assign(self, *args, **kwargs))
         return stock[-1]
 
-    monkeypatch.setattr('mmseg_faseg.models.losses.match', spy_match)
+    monkeypatch.setattr('mmseg_faseg.models.losses.mask_loss_head.match', spy_match)
     monkeypatch.setattr(HungarianAssigner, 'assign', spy_assign)
     torch.manual_seed(5)
     head.loss_by_feat(*arguments)
@@ -336,11 +338,12 @@ def test_masks_that_are_not_matched_are_never_whole():
     classes = torch.randn(layers, 2, queries, 12, requires_grad=True)
     embeddings = torch.randn(layers, 2, queries, width, requires_grad=True)
     features = torch.randn(2, width, *size, requires_grad=True)
+    bias = torch.randn(layers, 2, queries, requires_grad=True)
     counts = [3, 2]
     with LiveTensors() as tensors:
         losses = head.losses_of(
             classes,
-            MaskProduct(embeddings, features),
+            MaskProduct(embeddings, features, bias),
             targets_of(counts, size=size),
             metas_of(counts),
         )
@@ -362,7 +365,7 @@ UNKNOWN = {
 @pytest.mark.parametrize('costs', UNKNOWN.values(), ids=UNKNOWN.keys())
 def test_unknown_costs_take_mmdetections_path(costs, monkeypatch):
     head = LossHead(assigner=dict(type='mmdet.HungarianAssigner', match_costs=costs))
-    monkeypatch.delattr('mmseg_faseg.models.losses.match')
+    monkeypatch.delattr('mmseg_faseg.models.losses.mask_loss_head.match')
     compare_paths(head)
 
 
@@ -378,7 +381,7 @@ class OtherSampler(MaskPseudoSampler):
 def test_unknown_assigners_and_samplers_take_mmdetections_path(part, monkeypatch):
     head = LossHead()
     getattr(head, part).__class__ = dict(assigner=OtherAssigner, sampler=OtherSampler)[part]
-    monkeypatch.delattr('mmseg_faseg.models.losses.match')
+    monkeypatch.delattr('mmseg_faseg.models.losses.mask_loss_head.match')
     compare_paths(head)
 
 
@@ -446,7 +449,7 @@ def test_masks_are_counted_over_all_processes_at_once(monkeypatch):
         counted.append(x.clone())
         return 2 * x
 
-    monkeypatch.setattr('mmseg_faseg.models.losses.reduce_mean', twice)
+    monkeypatch.setattr('mmseg_faseg.models.losses.mask_loss_head.reduce_mean', twice)
     monkeypatch.setattr('mmdet.models.dense_heads.mask2former_head.reduce_mean', lambda x: 2 * x)
     compare_with_stock([3, 0, 2])
     assert counted == [torch.tensor([6.0])]

@@ -27,6 +27,7 @@ class LiveTensors(TorchDispatchMode):
     def __init__(self):
         super().__init__()
         self.alive = {}
+        self.numels = set()  # of the tensors
         self.largest = self.now = self.peak = 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
@@ -36,6 +37,7 @@ class LiveTensors(TorchDispatchMode):
         for storage in _storages(out):
             if storage._cdata not in given:
                 self._add(storage)
+        self.numels.update(x.numel() for x in tree_leaves(out) if isinstance(x, torch.Tensor))
         return out
 
     def _add(self, storage):
@@ -82,3 +84,68 @@ def test_features_to_masks_stay_under_a_gigabyte():
     with torch.no_grad(), LiveTensors() as tensors:
         head.predict_masks(x)
     assert tensors.peak < 1e9
+
+
+@pytest.fixture(scope='module')
+def head():
+    """Q = 90, so that what is counted below is not something else of that size."""
+    config = Config.fromfile(f'{CONFIGS}/_base_/models/faseg.py').model.decode_head
+    config.update(in_channels=[16, 32, 64, 128], num_classes=CLASSES, num_queries=90)
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        return MODELS.build(config).eval()
+
+
+def test_the_decoder_makes_no_full_size_mask_and_no_product_per_query(head):
+    """Attention masks at the level's size, A K_p as a matrix product, no projection of level 3."""
+    levels = [4 * 6 * 4**i for i in range(4)]
+    counted = LiveTensors()
+    decoder = head.transformer_decoder
+    run = decoder.forward
+
+    def counting(*args):
+        with counted:
+            return run(*args)
+
+    decoder.forward = counting
+    try:
+        with torch.no_grad():
+            head.predict_masks(feature_maps(128, 192, 1, torch.float32, [16, 32, 64, 128]))
+    finally:
+        del decoder.forward
+    queries, heads, width = 90, 8, 256
+    assert queries * levels[2] in counted.numels  # the measure works
+    assert queries * levels[3] not in counted.numels
+    assert not any(queries * tokens * width in counted.numels for tokens in levels)
+    assert counted.largest <= 4 * levels[2] * max(heads * queries, width)
+
+
+def test_scores_are_the_only_thing_of_the_images_size(head):
+    """All masks would be 30 MB more, and a resized copy of the scores 50 MB."""
+    x = feature_maps(256, 320, 1, torch.float32, [16, 32, 64, 128])
+    with torch.no_grad(), LiveTensors() as tensors:
+        scores = head.predict(x, [dict(img_shape=(256, 320))], None)
+    assert scores.shape == (1, CLASSES, 256, 320)
+    assert tensors.largest == scores.nbytes
+    masks = 90 * 256 * 320 * 4
+    assert tensors.peak < scores.nbytes + masks
+
+
+def test_training_keeps_no_sampled_value(head):
+    """``grid_sample``'s results are kept for the gradient of their weights: 12 C numbers a token."""
+    x = feature_maps(128, 192, 1, torch.float32, [16, 32, 64, 128])
+    sampled = 6 * sum(4 * 6 * 4**i for i in range(3)) * 12 * 256 * 4
+
+    def bytes_kept(backend):
+        kept = {}
+
+        def keep(tensor):
+            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        head.pixel_decoder.deformable_backend = backend
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            out = head.pixel_decoder(x)
+        head.pixel_decoder.deformable_backend = 'auto'
+        return out and sum(kept.values())
+
+    assert bytes_kept('embedding_bag') < bytes_kept('grid_sample') - 0.9 * sampled

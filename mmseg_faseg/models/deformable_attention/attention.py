@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from mmcv.cnn.bricks.transformer import MultiScaleDeformableAttention
 from torch import Tensor
 
-from .deformable_sampling import BACKENDS, find_mmcv_operator
+from .backends import BACKENDS, find_mmcv_operator
 from .levels import Geometry
 
 
@@ -44,7 +44,7 @@ def deformable_self_attention(
 
 
 def choose_backend(backend: str, device: torch.device) -> str:
-    """The back end of ``deformable_sampling`` to use.
+    """The back end of ``backends`` to use.
 
     'auto' is MMCV's compiled operator on CUDA if mmcv was built with it, ``embedding_bag`` on a
     CPU, and ``grid_sample`` on CUDA without the operator, elsewhere, and in an export or trace.

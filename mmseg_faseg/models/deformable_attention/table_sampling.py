@@ -30,7 +30,7 @@ _STEPS = (lambda _: 0, lambda _: 1, lambda length: length, lambda length: length
 class TableSampling(torch.autograd.Function):
     """Sampling whose gradients are sums of table rows, and which keeps nothing but its arguments.
 
-    ``forward`` is a function of ``deformable_sampling`` (value, geometry, positions, weights).
+    ``forward`` is a function of ``backends`` (value, geometry, positions, weights).
     """
 
     @staticmethod
@@ -58,7 +58,7 @@ class TableSampling(torch.autograd.Function):
 
 
 def sum_of_rows(value: Tensor, geometry: Geometry, positions: Tensor, weights: Tensor) -> Tensor:
-    """Samples and sums; arguments and result as in ``deformable_sampling``."""
+    """Samples and sums; arguments and result as in ``backends``."""
     out = value.new_empty(*weights.shape[:2], *value.shape[2:])
     for image in zip(value, positions, weights, out, strict=True):
         table = Table.of(image[0], geometry)

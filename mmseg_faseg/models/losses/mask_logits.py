@@ -71,7 +71,7 @@ class MaskProduct:
 
     embeddings: Tensor
     features: Tensor
-    bias: Tensor | None = None
+    bias: Tensor
 
     def reader(self, image: int) -> PointReader:
         """As of ``MaskTensors``."""
@@ -83,10 +83,8 @@ class MaskProduct:
             embeddings = self.embeddings[layer, image].detach()
             with _no_autocast(table):
                 logits = shared.sample(table) @ embeddings.t()
-                if self.bias is not None:
-                    constant = shared.sample_constant().to(logits.dtype)
-                    logits.addr_(constant, self.bias[layer, image].detach())
-            return logits
+                constant = shared.sample_constant().to(logits.dtype)
+                return logits.addr_(constant, self.bias[layer, image].detach())
 
         return read
 
@@ -99,9 +97,7 @@ class MaskProduct:
         rows = torch.cat([r.flatten() for r in rows.split(list(counts), 1)])
         sizes = [num_layers * n for n in counts]
         embeddings = self.embeddings.flatten(0, 2).index_select(0, rows).split(sizes)
-        bias = [None] * len(sizes)
-        if self.bias is not None:
-            bias = self.bias.flatten().index_select(0, rows).split(sizes)
+        bias = self.bias.flatten().index_select(0, rows).split(sizes)
         by_image = [
             _product(*operands).unflatten(0, (num_layers, -1)).unbind()
             for operands in zip(embeddings, self.features, bias, strict=True)
@@ -110,19 +106,17 @@ class MaskProduct:
 
     def tensors(self) -> Sequence[Tensor]:
         """As of ``MaskTensors``."""
+        num_layers, size = len(self.embeddings), self.features.shape[2:]
+        embeddings, bias = (x.transpose(0, 1).flatten(1, 2) for x in (self.embeddings, self.bias))
         with _no_autocast(self.features):
-            masks = torch.einsum('lbqc,bchw->lbqhw', self.embeddings, self.features)
-        return list(masks if self.bias is None else masks + self.bias[..., None, None])
+            masks = torch.baddbmm(bias.unsqueeze(-1), embeddings, self.features.flatten(2))
+        return masks.view(len(masks), num_layers, -1, *size).unbind(1)
 
 
-def _product(embeddings: Tensor, features: Tensor, bias: Tensor | None) -> Tensor:
+def _product(embeddings: Tensor, features: Tensor, bias: Tensor) -> Tensor:
     """(M, H, W) of embeddings (M, C), features (C, H, W) of one image and bias (M,)."""
     with _no_autocast(features):
-        pixels = features.flatten(1)
-        if bias is None:
-            masks = embeddings @ pixels
-        else:
-            masks = torch.addmm(bias[:, None], embeddings, pixels)
+        masks = torch.addmm(bias[:, None], embeddings, features.flatten(1))
     return masks.unflatten(1, features.shape[1:])
 
 

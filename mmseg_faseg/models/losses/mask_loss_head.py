@@ -10,7 +10,7 @@ from mmseg.models.decode_heads import Mask2FormerHead
 from mmseg.registry import TASK_UTILS
 from torch import Tensor
 
-from ..registry import MODELS
+from ...registry import MODELS
 from .eager_gradient import EagerGradient
 from .mask_logits import MaskProduct, MaskTensors
 from .matching import Matches, Targets, match, num_matches

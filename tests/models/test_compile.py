@@ -1,0 +1,52 @@
+"""``torch.compile`` of the head: one graph, the same numbers."""
+
+import pytest
+import torch
+
+from .small import build_head, feature_maps, head_config
+
+SIZE = (64, 96)
+
+
+@pytest.fixture(autouse=True)
+def forget_graphs():
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+@pytest.mark.parametrize('region', ['block', 'pixel'])
+def test_no_graph_breaks_in_prediction(region):
+    head, x = build_head(head_config(**{'high_res_attn.region': region})), feature_maps(*SIZE)
+    compiled = torch.compile(head.predict_masks, backend='aot_eager', fullgraph=True)
+    with torch.no_grad():
+        for got, expected in zip(compiled(x), head.predict_masks(x), strict=True):
+            torch.testing.assert_close(got, expected, rtol=0, atol=1e-9)
+
+
+@pytest.mark.slow
+def test_no_graph_breaks_in_training():
+    head, x = build_head().train(), feature_maps(*SIZE)
+    compiled = torch.compile(head.forward, backend='aot_eager', fullgraph=True)
+    gradients = []
+    for forward in (compiled, head):
+        head.zero_grad()
+        class_logits, mask_logits = forward(x)
+        sum(p.square().mean() for p in class_logits + mask_logits).backward()
+        gradients.append({n: p.grad for n, p in head.named_parameters() if p.grad is not None})
+    assert gradients[0].keys() == gradients[1].keys()
+    for name, expected in gradients[1].items():
+        torch.testing.assert_close(gradients[0][name], expected, rtol=1e-7, atol=1e-9, msg=name)
+
+
+@pytest.mark.slow
+def test_generated_code_gives_the_same_predictions():
+    """Inductor's kernels, with a layer on each level and one layer in the encoder."""
+    config = head_config(
+        **{'transformer_decoder.num_layers': 5, 'pixel_decoder.encoder.num_layers': 1}
+    )
+    head, x = build_head(config, torch.float32), feature_maps(*SIZE, dtype=torch.float32)
+    compiled = torch.compile(head.predict_masks, fullgraph=True)
+    with torch.no_grad():
+        for got, expected in zip(compiled(x), head.predict_masks(x), strict=True):
+            torch.testing.assert_close(got, expected, rtol=0, atol=1e-4)
