@@ -131,7 +131,7 @@ def test_scores_are_the_only_thing_of_the_images_size(head):
 
 
 def test_training_keeps_no_sampled_value(head):
-    """``grid_sample``'s results are kept for the gradient of their weights: 12 C numbers a token."""
+    """``grid_sample`` keeps 12 C numbers a token, for the gradient of their weights."""
     x = feature_maps(128, 192, 1, torch.float32, [16, 32, 64, 128])
     sampled = 6 * sum(4 * 6 * 4**i for i in range(3)) * 12 * 256 * 4
 
