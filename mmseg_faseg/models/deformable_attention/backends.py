@@ -61,36 +61,16 @@ def embedding_bag(value: Tensor, geometry: Geometry, positions: Tensor, weights:
 
 
 def compiled(value: Tensor, geometry: Geometry, positions: Tensor, weights: Tensor) -> Tensor:
-    """One loop nest over queries, levels, points and corners, made by ``torch.compile``.
+    """``embedding_bag`` with rows and weights in loops made by ``torch.compile``.
 
-    Its first call compiles for about half a minute if PyTorch has nothing cached.
+    Its first call for a size compiles for some ten seconds, unless PyTorch has the code cached.
     """
-    return TableSampling.apply(_compiled_gather(), value, geometry, positions, weights)
+    return TableSampling.apply(_compiled_sum_of_rows(), value, geometry, positions, weights)
 
 
 @functools.cache
-def _compiled_gather() -> Callable[..., Tensor]:
-    return torch.compile(_gather)
-
-
-def _gather(value: Tensor, geometry: Geometry, positions: Tensor, weights: Tensor) -> Tensor:
-    """The plain formula, unrolled over levels, points and corners."""
-    batch, _, heads, _ = value.shape
-    images = torch.arange(batch, device=value.device)[:, None, None]
-    every_head = torch.arange(heads, device=value.device)
-    out = 0
-    for level, (start, (h, w)) in enumerate(zip(geometry.starts, geometry.sizes, strict=True)):
-        for point in range(positions.shape[5]):
-            x, y = positions[..., level, point].unbind(2)
-            left, top = x.floor(), y.floor()
-            for column, row in ((left, top), (left + 1, top), (left, top + 1), (left + 1, top + 1)):
-                near = (1 - (x - column).abs()) * (1 - (y - row).abs())
-                inside = (column >= 0) & (column < w) & (row >= 0) & (row < h)
-                near = torch.where(inside, near * weights[:, :, :, level, point], 0)
-                column, row = (v.clamp(0, n - 1).long() for v, n in ((column, w), (row, h)))
-                token = start + row * w + column
-                out = out + near[..., None] * value[images, token, every_head]
-    return out.flatten(2)
+def _compiled_sum_of_rows() -> Callable[..., Tensor]:
+    return torch.compile(sum_of_rows)
 
 
 BACKENDS = {
