@@ -50,7 +50,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--compile-deformable',
         action='store_true',
-        help="compile CONFIG's deformable attention; the first run then takes about half a minute",
+        help="compile CONFIG's deformable attention; the first run then compiles for some ten seconds",
     )
     parser.add_argument(
         '--out', default='work_dirs/benchmark', help='folder (default: %(default)s)'

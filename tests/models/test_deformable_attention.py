@@ -22,7 +22,7 @@ HEADS, POINTS, DIM = 2, 3, 4
 SIZES = ((3, 4), (5, 8), (1, 2))
 TOKENS = sum(h * w for h, w in SIZES)
 COMPILED = pytest.param('compiled', marks=pytest.mark.slow)
-EVERYWHERE = ['embedding_bag', 'grid_sample', COMPILED]
+EAGER = ['embedding_bag', 'grid_sample']
 
 
 def arguments(dtype=torch.float64, batch=2, queries=TOKENS, device='cpu'):
@@ -54,7 +54,7 @@ def output_and_gradients(sample, arguments):
 @pytest.mark.parametrize('device', DEVICES)
 @pytest.mark.parametrize('queries', [TOKENS, 1])
 @pytest.mark.parametrize('chunk', [10_000, 4])
-@pytest.mark.parametrize('backend', EVERYWHERE)
+@pytest.mark.parametrize('backend', EAGER)
 def test_output_and_gradients_equal_mmcvs(backend, chunk, queries, device, monkeypatch):
     monkeypatch.setattr(table_sampling, '_FORWARD_CHUNK', chunk)
     monkeypatch.setattr(table_sampling, '_BACKWARD_CHUNK', chunk)
@@ -65,7 +65,7 @@ def test_output_and_gradients_equal_mmcvs(backend, chunk, queries, device, monke
         torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize('backend', ['embedding_bag', 'grid_sample'])
+@pytest.mark.parametrize('backend', EAGER)
 def test_float32_equals_mmcvs(backend):
     given = arguments(torch.float32)
     out = BACKENDS[backend](*given)
@@ -73,7 +73,7 @@ def test_float32_equals_mmcvs(backend):
 
 
 @pytest.mark.parametrize('place', ['border', 'corner', 'far'])
-@pytest.mark.parametrize('backend', EVERYWHERE)
+@pytest.mark.parametrize('backend', EAGER)
 def test_positions_at_the_border_and_beyond(backend, place):
     """Exactly at a pixel's centre, half a pixel outside, and far from all."""
     value, geometry, positions, weights = arguments(batch=1)
@@ -83,17 +83,16 @@ def test_positions_at_the_border_and_beyond(backend, place):
     torch.testing.assert_close(out, mmcvs(value, geometry, positions, weights))
 
 
-@pytest.mark.parametrize('backend', ['embedding_bag', COMPILED])
-def test_positions_that_are_no_numbers_do_not_crash(backend):
+def test_positions_that_are_no_numbers_do_not_crash():
     """A diverged model must come as far as its loss, whose error names the image."""
     value, geometry, positions, weights = arguments(batch=1)
     positions[0, 3] = math.nan
-    out = BACKENDS[backend](value, geometry, positions, weights)
+    out = BACKENDS['embedding_bag'](value, geometry, positions, weights)
     assert out[0, 3].isnan().all()
     assert out[0, :3].isfinite().all()
 
 
-@pytest.mark.parametrize('backend', EVERYWHERE)
+@pytest.mark.parametrize('backend', [*EAGER, COMPILED])
 def test_module_equals_mmcvs(backend):
     torch.manual_seed(0)
     attn = MultiScaleDeformableAttention(16, HEADS, 3, POINTS, dropout=0.0, batch_first=True)
@@ -162,7 +161,7 @@ def test_training_keeps_the_arguments_only():
     assert sum(x.nbytes for x in kept) == sum(x.nbytes for x in leaves)
 
 
-@pytest.mark.parametrize('backend', EVERYWHERE)
+@pytest.mark.parametrize('backend', EAGER)
 def test_the_config_chooses(backend):
     config = head_config(**{'pixel_decoder.deformable_backend': backend})
     head, x = build_head(config), feature_maps(64, 96)
