@@ -19,14 +19,16 @@ from .table_sampling import TableSampling, sum_of_rows
 
 def mmcv_operator(value: Tensor, geometry: Geometry, positions: Tensor, weights: Tensor) -> Tensor:
     """MMCV's compiled operator, for CUDA."""
-    return find_mmcv_operator().apply(
-        value.contiguous(),
+    dtype = positions.dtype  # at least float32, which positions of half-precision models need
+    out = find_mmcv_operator().apply(
+        value.to(dtype).contiguous(),
         geometry.extents.T.flip(-1).long(),
         filled(geometry.starts, value.device),
         geometry.normalised(positions).contiguous(),
-        weights.contiguous(),
+        weights.to(dtype).contiguous(),
         len(value),  # images at a time
     )
+    return out.to(value.dtype)
 
 
 @functools.cache
