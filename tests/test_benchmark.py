@@ -109,6 +109,13 @@ def test_memory_of_a_task_is_that_of_its_tensors(subjects, models):
     assert not {*memory._ALLOCATOR} & {*os.environ}
 
 
+def test_memory_of_training_includes_gradients(subjects, models):
+    """Those of the parameters too, which an earlier run has left behind."""
+    measured = memory.task_memory(subjects[0], 'train', (64, 64), 1, 'cpu', 1)
+    head = models[0].decode_head
+    assert measured > sum(param.nbytes for param in head.parameters() if param.requires_grad)
+
+
 def test_where_linux_counts_nothing(monkeypatch, tmp_path, subjects, fake_costs):
     monkeypatch.setattr(memory, '_CLEAR_REFS', tmp_path / 'missing' / 'clear_refs')
     assert not memory.can_measure('cpu')

@@ -50,7 +50,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--compile-deformable',
         action='store_true',
-        help="compile CONFIG's deformable attention; the first run then compiles for some ten seconds",
+        help="compile CONFIG's deformable attention, for some ten seconds at the first run",
     )
     parser.add_argument(
         '--out', default='work_dirs/benchmark', help='folder (default: %(default)s)'
@@ -97,7 +97,11 @@ def main() -> None:
     args = parse_args()
     plan = plan_of(args)
     report = Report(args.out, shlex.join(['python', *sys.argv]))
-    compare(plan, report)
+    try:
+        compare(plan, report)
+    except KeyboardInterrupt:
+        print(f'\ninterrupted; what was measured so far is in {args.out}', file=sys.stderr)
+        sys.exit(130)
     print(f'\n{markdown(report.results)}\n{Path(args.out, "benchmark.md")}, benchmark.json')
 
 

@@ -1,6 +1,7 @@
 """Measures how time and memory of two models grow with input, queries, classes and batch."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from mmseg_faseg.apis import UserError, load_config, one_line_errors
@@ -65,7 +66,11 @@ def scan_of(args: argparse.Namespace) -> Scan:
 def main() -> None:
     args = parse_args()
     plan = scan_of(args)
-    rows = scan(plan, args.out)
+    try:
+        rows = scan(plan, args.out)
+    except KeyboardInterrupt:
+        print(f'\ninterrupted; what was measured so far is in {args.out}', file=sys.stderr)
+        sys.exit(130)
     print('\nGrowth between the two largest points, as a power of the axis:')
     for axis in plan.axes:
         for quantity in ('seconds', 'bytes', 'flops'):

@@ -95,6 +95,7 @@ def _measure(subject: Subject, name: str, size: Size, batch: int, device: str, t
     task = TASKS[name](subject, subject.build(device))
     task(task.inputs(_TINY, batch))
     inputs = task.inputs(size, batch)
+    task.model.zero_grad()  # gradients count, and those of the tiny input are there already
     if subject.compiles:
         task(inputs)
     try:

@@ -38,7 +38,7 @@ class Report:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f'--out: {error}') from None
+            raise UserError(f'--out: no folder can be made at {folder}: {error.strerror}') from None
         self.results: dict[str, Any] = dict(command=command, rows=[], parts=[], flops=[])
 
     def describe(self, **conditions: Any) -> None:
@@ -154,15 +154,17 @@ def _parts(row: dict[str, Any]) -> str:
 
 def _roofline(results: dict[str, Any]) -> str:
     seconds = {
-        (row['task'], _size(row), name): statistics.median(own)
+        (row['task'], _size(row), index): statistics.median(own)
         for row in results['rows']
-        for name, own in zip(row['names'], row.get('seconds', ()), strict=False)
+        for index, own in enumerate(row.get('seconds', ()))
     }
     rate = results['matmul_flops']
     rows = []
     for row in results['flops']:
-        for name, flops in zip(row['names'], row['flops'], strict=True):
-            took = seconds[row['task'], _size(row), name]
+        for index, (name, flops) in enumerate(zip(row['names'], row['flops'], strict=True)):
+            if index and results['dtype'] != 'float32':
+                continue  # stays in float32, whose rate was not measured
+            took = seconds[row['task'], _size(row), index]
             rows.append(
                 [
                     _TASKS[row['task']],

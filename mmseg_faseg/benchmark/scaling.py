@@ -79,7 +79,7 @@ def scan(plan: Scan, folder: str | Path) -> list[dict[str, Any]]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f'--out: {error}') from None
+        raise UserError(f'--out: no folder can be made at {folder}: {error.strerror}') from None
     ignore_noise()
     torch.set_num_threads(plan.threads)
     rows: dict[tuple[Point, str], dict[str, Any]] = {}
@@ -111,8 +111,11 @@ def _measure(
             before[subject.name] = row
             continue
         row = dict(point._asdict(), name=subject.name, seconds=None, bytes=None)
-        row['flops'] = flops_of(subject, plan.task, size, point.batch)
         row['skipped'] = _too_large(plan, axis, point, before.get(subject.name))
+        # Counting may mean running the model.
+        row['flops'] = None
+        if row['skipped'] is None:
+            row['flops'] = flops_of(subject, plan.task, size, point.batch)
         if row['skipped'] is None and can_measure(plan.device):
             try:
                 row['bytes'] = task_memory(

@@ -54,7 +54,8 @@ class Subject(NamedTuple):
         cfg = Config(cfg.to_dict(), filename=cfg.filename)
         model = cfg.get('model') or {}
         head = model.get('decode_head')
-        missing = {'num_classes', 'in_channels', 'pixel_decoder'} - set(head or ())
+        head = head if isinstance(head, dict) else {}
+        missing = {'num_classes', 'in_channels', 'pixel_decoder'} - set(head)
         if missing or not isinstance(model.get('backbone'), dict):
             raise UserError(
                 f'config {cfg.filename} has no model with a backbone and a decode_head like '
@@ -69,7 +70,8 @@ class Subject(NamedTuple):
             head.num_queries = queries
         if deformable is not None:
             head.pixel_decoder.deformable_backend = deformable
-        return cls(Path(cfg.filename or 'config').stem, cfg)
+        name = Path(cfg.filename or 'config').stem
+        return cls(name if deformable is None else f'{name}, {deformable}', cfg)
 
     @property
     def compiles(self) -> bool:

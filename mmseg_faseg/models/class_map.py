@@ -8,8 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# What the scores and masks of one piece may take, in bytes.
+# What the scores and masks of one piece may take, in bytes: little enough for a CPU's cache, and
+# more on a GPU, which would rather have few pieces.
 PIECE_BYTES = 8 * 2**20
+_GPU_PIECES = 8
 
 # Top, left, height and width in pixels.
 Box = tuple[int, int, int, int]
@@ -57,14 +59,15 @@ def class_scores(class_probs: Tensor, mask_logits: Tensor, size: tuple[int, int]
     scores = mask_logits.new_empty(batch, *size, classes)
     for image in range(batch):
         window = Window.of((0, 0, *size), class_probs[image], mask_logits[image])
-        for rows in _row_slices(size[0], 4 * size[1] * (queries + classes)):
+        for rows in _row_slices(size[0], 4 * size[1] * (queries + classes), scores.device):
             scores[image, rows] = window.scores(rows.start, rows.stop)
     return scores.permute(0, 3, 1, 2)
 
 
-def _row_slices(height: int, row_bytes: int) -> Iterator[slice]:
+def _row_slices(height: int, row_bytes: int, device: torch.device) -> Iterator[slice]:
     """Rows to work on at a time, from top to bottom."""
-    count = max(1, PIECE_BYTES // row_bytes)
+    piece_bytes = PIECE_BYTES if device.type == 'cpu' else _GPU_PIECES * PIECE_BYTES
+    count = max(1, piece_bytes // row_bytes)
     return (slice(start, min(start + count, height)) for start in range(0, height, count))
 
 
@@ -104,7 +107,8 @@ class ScoreMap(NamedTuple):
         height, width = self.ori_shape
         enlarged = max(1, self.size[0] // height) * max(self.size[1], width)
         queries = len(self.windows[0].class_probs)
-        for rows in _row_slices(height, 4 * enlarged * (2 * self.num_classes + queries)):
+        row_bytes = 4 * enlarged * (2 * self.num_classes + queries)
+        for rows in _row_slices(height, row_bytes, self.windows[0].mask_logits.device):
             yield rows, self.rows(rows.start, rows.stop)
 
     def rows(self, start: int, stop: int) -> Tensor:

@@ -262,7 +262,7 @@ class FASegHead(MaskLossHead):
             self.positional_query,
             self._mask_predictor(finest.detach(), [level.size for level in levels]),
         )
-        return outputs, finest
+        return outputs, finest.to(torch.promote_types(finest.dtype, torch.float32))
 
     def _mask_embedding(self, queries: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """What the finest features are multiplied with, (..., C), and what is added, (...).
@@ -274,7 +274,8 @@ class FASegHead(MaskLossHead):
         embedding = self.mask_embed(queries).to(dtype)
         conv = self.pixel_decoder.mask_feature
         with torch.autocast(queries.device.type, enabled=False):
-            return embedding @ conv.weight.flatten(1), embedding @ conv.bias
+            weight, bias = conv.weight.flatten(1).to(dtype), conv.bias.to(dtype)
+            return embedding @ weight, embedding @ bias
 
     def _mask_logits(self, queries: Tensor, features: Tensor) -> Tensor:
         """Mask logits (B, Q, H, W), channels last, of queries (B, Q, C) on features."""

@@ -22,7 +22,7 @@ def mmcv_operator(value: Tensor, geometry: Geometry, positions: Tensor, weights:
     dtype = positions.dtype  # at least float32, which positions of half-precision models need
     out = find_mmcv_operator().apply(
         value.to(dtype).contiguous(),
-        geometry.extents.T.flip(-1).long(),
+        geometry.extents.T.flip(-1).long().contiguous(),
         filled(geometry.starts, value.device),
         geometry.normalised(positions).contiguous(),
         weights.to(dtype).contiguous(),
@@ -46,15 +46,17 @@ def find_mmcv_operator() -> type[torch.autograd.Function] | None:
 def grid_sample(value: Tensor, geometry: Geometry, positions: Tensor, weights: Tensor) -> Tensor:
     """PyTorch's ``grid_sample``, level by level: runs everywhere, and exporters know it."""
     batch, _, heads, width = value.shape
-    maps = value.permute(0, 2, 3, 1).flatten(0, 1)
-    grids = (2 * geometry.normalised(positions) - 1).to(value).transpose(1, 2).flatten(0, 1)
-    weights = weights.transpose(1, 2).flatten(0, 1)
+    dtype = positions.dtype  # at least float32, as above
+    maps = value.to(dtype).permute(0, 2, 3, 1).flatten(0, 1)
+    grids = (2 * geometry.normalised(positions) - 1).transpose(1, 2).flatten(0, 1)
+    weights = weights.to(dtype).transpose(1, 2).flatten(0, 1)
     out = 0
     for level, (start, (h, w)) in enumerate(zip(geometry.starts, geometry.sizes, strict=True)):
         level_map = maps[:, :, start : start + h * w].unflatten(-1, (h, w))
         sampled = F.grid_sample(level_map, grids[:, :, level], align_corners=False)
         out = out + torch.einsum('bcqp,bqp->bqc', sampled, weights[:, :, level])
-    return out.unflatten(0, (batch, heads)).transpose(1, 2).reshape(batch, -1, heads * width)
+    out = out.unflatten(0, (batch, heads)).transpose(1, 2).reshape(batch, -1, heads * width)
+    return out.to(value.dtype)
 
 
 def embedding_bag(value: Tensor, geometry: Geometry, positions: Tensor, weights: Tensor) -> Tensor:

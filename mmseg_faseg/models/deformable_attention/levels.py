@@ -16,8 +16,8 @@ class Geometry(NamedTuple):
 
     Attributes:
         sizes: (H_l, W_l) of each level, as plain numbers.
-        centres: (N, 2, heads, L, points), x and y of each token's own position on each level, which
-            all heads and points share.
+        centres: (N, 2, heads, L, points), x and y of each token's own position on each level, the
+            same for all heads and points.
         extents: (2, L), W_l and H_l of each level.
     """
 

@@ -4,8 +4,8 @@ A query's output is a weighted sum of tokens, the four corners of each of its sa
 token's gradient, of the gradients of the queries that sampled it. PyTorch's ``embedding_bag`` makes
 such sums without holding their terms, and reads a token's channels in one piece.
 
-All functions here take one image. Samples are ordered (Q, heads, levels x points), S = levels x
-points of them for each query and head; corners (Q, heads, 4, S).
+Below ``sum_of_rows`` everything is of one image. Samples are ordered (Q, heads, levels x points),
+S = levels x points of them for each query and head; corners (Q, heads, 4, S).
 """
 
 from collections.abc import Callable
@@ -50,11 +50,13 @@ class TableSampling(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
         value, positions, weights = ctx.saved_tensors
-        grad = grad.unflatten(-1, value.shape[2:])
-        grads = [torch.empty_like(x) for x in (value, positions, weights)]
-        for image in zip(value, positions, weights, grad, *grads, strict=True):
+        dtype = positions.dtype  # at least float32, also of models in half precision
+        operands = value.to(dtype), positions, weights.to(dtype)
+        grad = grad.to(dtype).unflatten(-1, value.shape[2:])
+        grads = [torch.empty_like(x, memory_format=torch.contiguous_format) for x in operands]
+        for image in zip(*operands, grad, *grads, strict=True):
             _backward_of_image(ctx.geometry, *image)
-        return None, grads[0], None, *grads[1:]
+        return None, grads[0].to(value), None, grads[1], grads[2].to(weights)
 
 
 def sum_of_rows(value: Tensor, geometry: Geometry, positions: Tensor, weights: Tensor) -> Tensor:

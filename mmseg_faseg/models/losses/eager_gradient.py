@@ -10,9 +10,9 @@ from torch.autograd.function import once_differentiable
 class EagerGradient(torch.autograd.Function):
     """Two losses of one tensor, whose gradients are kept in place of all they are made from.
 
-    A gradient of losses at points is as large as the masks, while what autograd would keep of each
-    loss until the backward pass is six numbers per point. Every loss stays free to be weighted on
-    its own: a gradient is kept for each.
+    Two gradients are as large as the masks twice, at 1/4 of the image; what autograd would keep
+    until the backward pass are the masks and six numbers per point. That is more up to images of
+    about a megapixel. Every loss stays free to be weighted on its own: a gradient is kept for each.
 
     ``EagerGradient.apply(x, losses_of)`` returns what ``losses_of(x)`` does, two tensors of one
     element each.
