@@ -8,6 +8,7 @@ from mmseg_faseg.apis import UserError, load_config, one_line_errors
 from mmseg_faseg.benchmark.axes import AXES, growth_exponents
 from mmseg_faseg.benchmark.comparison import check_device, check_sizes
 from mmseg_faseg.benchmark.scaling import Scan, scan
+from mmseg_faseg.benchmark.subjects import Subject
 
 
 def parse_args() -> argparse.Namespace:
@@ -56,9 +57,14 @@ def scan_of(args: argparse.Namespace) -> Scan:
     for name, values in {**axes, 'threads': [args.threads], 'repeats': [args.repeats]}.items():
         if min(values) < 1:
             raise UserError(f'--{name} must be at least 1, got {min(values)}')
-    check_sizes([(side, side) for side in axes.get('side', ())])
+    check_sizes([(side, side) for side in axes.get('side', ())], '--side')
+    if not args.budget > 0:
+        raise UserError(f'--budget must be more than 0 seconds, got {args.budget:g}')
     check_device(args.device)
     configs = [load_config(name) for name in args.configs]
+    names = [Subject.of(cfg).name for cfg in configs]
+    if len(set(names)) < len(names):
+        raise UserError(f'configs must differ in their file names, got {", ".join(names)}')
     return Scan(configs, axes, args.task, args.device, args.threads, args.repeats, args.budget)
 
 

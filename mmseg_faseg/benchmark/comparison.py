@@ -91,11 +91,11 @@ class Plan(NamedTuple):
         return self.first, self.second
 
 
-def check_sizes(sizes: Sequence[Size]) -> None:
-    """Raises UserError unless all sizes are large enough for a backbone."""
+def check_sizes(sizes: Sequence[Size], option: str = '--size') -> None:
+    """Raises UserError, which names the option, unless all are large enough for a backbone."""
     for size in sizes:
         if min(size) < _SMALLEST:
-            raise UserError(f'--size must be at least {_SMALLEST}, got {size[0]} x {size[1]}')
+            raise UserError(f'{option} must be at least {_SMALLEST}, got {size[0]} x {size[1]}')
 
 
 def check_device(device: str) -> None:

@@ -18,7 +18,7 @@ from .subjects import Subject, ignore_noise
 
 # glibc then takes tensors from the system one by one and gives them back when they are freed, so
 # that resident memory follows them; with its defaults freed memory stays with the process.
-_ALLOCATOR = {'MALLOC_MMAP_THRESHOLD_': '65536', 'MALLOC_TRIM_THRESHOLD_': '65536'}
+ALLOCATOR = {'MALLOC_MMAP_THRESHOLD_': '65536', 'MALLOC_TRIM_THRESHOLD_': '65536'}
 _STATUS = Path('/proc/self/status')
 _CLEAR_REFS = Path('/proc/self/clear_refs')
 # What makes code, buffers and thread pools resident that have nothing to do with the size.
@@ -61,7 +61,7 @@ def task_memory(
         OutOfMemory: The process did not survive.
     """
     with (
-        _environment(_ALLOCATOR),
+        _environment(ALLOCATOR),
         ProcessPoolExecutor(1, multiprocessing.get_context('spawn')) as pool,
     ):
         try:
@@ -71,7 +71,10 @@ def task_memory(
 
 
 def peak_memory(run: Callable[[], object], device: str) -> int:
-    """Bytes that ``run`` adds at its peak to what this process has."""
+    """Bytes that ``run`` adds at its peak to what this process has.
+
+    On a CPU right only in a process started with ``ALLOCATOR`` in its environment.
+    """
     gc.collect()
     if device != 'cpu':
         torch.cuda.synchronize()

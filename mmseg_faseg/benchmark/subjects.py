@@ -13,6 +13,8 @@ from torch import nn
 from ..apis import UserError
 from ..apis.checkpoints import read_checkpoint
 from ..apis.model import build_model
+from ..models.pixel_decoder import FASegPixelDecoder
+from ..registry import MODELS
 
 
 class Subject(NamedTuple):
@@ -49,7 +51,7 @@ class Subject(NamedTuple):
             deformable: Back end of the deformable attention of FASeg's pixel decoder.
 
         Raises:
-            UserError: The config has no such head.
+            UserError: The config has no such head, or its pixel decoder no such back ends.
         """
         cfg = Config(cfg.to_dict(), filename=cfg.filename)
         model = cfg.get('model') or {}
@@ -69,6 +71,12 @@ class Subject(NamedTuple):
         if queries is not None:
             head.num_queries = queries
         if deformable is not None:
+            decoder = MODELS.get(head.pixel_decoder.get('type', ''))
+            if decoder is None or not issubclass(decoder, FASegPixelDecoder):
+                raise UserError(
+                    f'config {cfg.filename}: the deformable attention of its pixel decoder, '
+                    f'{head.pixel_decoder.get("type")}, has no back ends to choose from'
+                )
             head.pixel_decoder.deformable_backend = deformable
         name = Path(cfg.filename or 'config').stem
         return cls(name if deformable is None else f'{name}, {deformable}', cfg)

@@ -61,6 +61,8 @@ class FASegPixelDecoder(MSDeformAttnPixelDecoder):
                 f'num_outs must lie between the {self.num_encoder_levels} levels of the encoder '
                 f'and the {self.num_input_levels} of in_channels, got {num_outs}'
             )
+        if self.encoder.num_cp > 0:
+            raise ValueError(f'encoder.num_cp is not supported, got {self.encoder.num_cp}')
         self.deformable_backend = deformable_backend
         del self.postional_encoding  # MMDetection's sinusoid, misspelt there
         self.positional_encoding = _build_encoding(positional_encoding, feat_channels, num_outs)

@@ -206,10 +206,10 @@ def test_shared_points_are_read_as_grid_sample_does(dtype, tolerance):
 def test_costs_are_the_formulas(naive_dice):
     """In float64, with logits that a float32 exponential would not survive."""
     costs = [
-        TASK_UTILS.build(dict(type='ClassificationCost', weight=2.0)),
-        TASK_UTILS.build(dict(type='CrossEntropyLossCost', weight=3.0, use_sigmoid=True)),
+        TASK_UTILS.build(dict(type='mmdet.ClassificationCost', weight=2.0)),
+        TASK_UTILS.build(dict(type='mmdet.CrossEntropyLossCost', weight=3.0, use_sigmoid=True)),
         TASK_UTILS.build(
-            dict(type='DiceCost', weight=4.0, pred_act=True, eps=0.5, naive_dice=naive_dice)
+            dict(type='mmdet.DiceCost', weight=4.0, pred_act=True, eps=0.5, naive_dice=naive_dice)
         ),
     ]
     x = torch.randn(POINTS, QUERIES, dtype=torch.float64) * 30
