@@ -19,6 +19,7 @@ from mmseg_faseg.benchmark.axes import Point, growth_exponents
 from mmseg_faseg.benchmark.comparison import Plan, compare
 from mmseg_faseg.benchmark.inputs import feature_maps, label_maps
 from mmseg_faseg.benchmark.parts import time_parts
+from mmseg_faseg.benchmark.precision import PRECISIONS
 from mmseg_faseg.benchmark.report import Report, markdown
 from mmseg_faseg.benchmark.scaling import Scan, scan
 from mmseg_faseg.benchmark.subjects import Subject
@@ -259,19 +260,73 @@ def test_a_task_that_dies_is_a_row_like_others(tmp_path, subjects, monkeypatch):
     assert 'seconds' in report.results['rows'][1]
 
 
+@pytest.mark.parametrize(
+    ('batch', 'limit', 'advice'),
+    [
+        (8, 4, 'a batch of 4 should fit'),  # 60 MiB and 10 for each image, 100 are free
+        (8, 1, 'at most one image fits'),
+        (1, 0, 'not even one image fits'),
+    ],
+)
+def test_too_large_a_batch_is_told_what_fits(batch, limit, advice, tmp_path, subjects, monkeypatch):
+    def task_memory(subject, name, size, batch, *_):
+        if batch > limit:
+            raise memory.OutOfMemory('too much')
+        return (60 + 10 * batch) * MIB
+
+    monkeypatch.setattr(comparison, 'task_memory', task_memory)
+    monkeypatch.setattr(comparison.machine, 'available_memory', lambda _: 100 * MIB)
+    report = Report(tmp_path, 'command')
+    compare(Plan(*subjects, ['train'], [SIZE], batch=batch, threads=1, repeats=1), report)
+    assert report.results['rows'][0]['skipped'] == f'too much; {advice}'
+
+
+@pytest.mark.parametrize('name', ['predict', 'train', 'segmentor', 'iteration'])
+def test_forward_passes_run_in_the_precision(name, subjects, models):
+    head, seen = models[0].decode_head, []
+    forward = head.transformer_decoder.forward
+
+    def spy(*args):
+        seen.append(torch.is_autocast_enabled('cpu'))
+        return forward(*args)
+
+    head.transformer_decoder.forward = spy
+    try:
+        for precision in ('bfloat16', 'float32'):
+            task = TASKS[name](subjects[0]._replace(precision=precision), models[0])
+            task(task.inputs(SIZE, 1))
+    finally:
+        del head.transformer_decoder.forward
+    assert seen == [True, False]
+    assert not torch.is_autocast_enabled('cpu')
+
+
+def test_tf32_is_set_for_a_while():
+    def flags():
+        return torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+
+    before = flags()
+    for name, expected in (('tf32', ('high', True)), ('float32', ('highest', False))):
+        with PRECISIONS[name].float32_products():
+            assert flags() == expected
+        assert flags() == before
+
+
 def test_bfloat16_against_float32(tmp_path, subjects, fake_costs, monkeypatch):
     def class_maps(task, result):
         """Three of four pixels differ."""
         assert result[0].pred_sem_seg.data.shape[1:] == SIZE
-        return torch.arange(4) * (task.subject.dtype == 'bfloat16')
+        return torch.arange(4) * (task.subject.precision == 'bfloat16')
 
     monkeypatch.setattr(TASKS['segmentor'], 'class_maps', class_maps)
-    plan = Plan(*subjects, ['segmentor'], [SIZE], threads=1, repeats=1, dtype='bfloat16')
+    half = subjects[0]._replace(name='half', precision='bfloat16')
+    plan = Plan(half, subjects[0], ['segmentor'], [SIZE], threads=1, repeats=1)
     plan.check()
     report = Report(tmp_path, 'command')
     compare(plan, report)
     (row,) = report.results['rows']
-    assert row['names'] == ['faseg_toy, bfloat16', 'faseg_toy']
+    assert row['names'] == ['half', 'faseg_toy']
+    assert {*report.results['matmul_flops']} == {'bfloat16', 'float32'}
     assert row['changed'] == 0.75
     assert 'pixels of another class | 75.000% |' in markdown(report.results)
 
@@ -316,8 +371,8 @@ def test_points_that_would_not_fit_are_left_out(tmp_path, subjects, fake_costs, 
         (['--device', 'tpu'], '--device must be cpu or cuda, got tpu'),
         (['--repeats', '0'], '--repeats must be at least 1, got 0'),
         (['--classes', '0'], '--classes must be at least 1, got 0'),
-        (['--dtype', 'float16'], '--dtype must be of float32, bfloat16, got float16'),
-        (['--dtype', 'bfloat16', '--tasks', 'train'], 'is for predict and segmentor, not train'),
+        (['--precision', 'tf32'], '--precision on cpu must be of float32, bfloat16, got tf32'),
+        (['--other-precision', 'half'], '--precision on cpu must be of float32, bfloat16, got'),
         (['--tasks', 'decoder', '--size', '100'], '--size must be multiples of 32'),
         ([TOYS[1], '--tasks', 'decoder'], 'task decoder compares FASegHead as released'),
         ([TOYS[1], '--compile-deformable'], 'mmdet.MSDeformAttnPixelDecoder, has no back ends'),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mmseg_faseg.apis import UserError, add_options, load_config, one_line_errors
 from mmseg_faseg.benchmark import TASKS, Plan, compare
+from mmseg_faseg.benchmark.precision import PRECISIONS
 from mmseg_faseg.benchmark.report import Report, markdown
 from mmseg_faseg.benchmark.subjects import Subject
 
@@ -42,11 +43,15 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--repeats', type=int, default=7, help='default: %(default)s')
     parser.add_argument('--no-memory', action='store_true', help='time only')
     parser.add_argument(
-        '--dtype',
+        '--precision',
         default='float32',
-        help="bfloat16: CONFIG under autocast beside itself in float32, in OTHER's place",
+        help=f'of {", ".join(PRECISIONS)} (default: %(default)s)',
     )
-    parser.add_argument('--checkpoint', help='weights of CONFIG (default: random)')
+    parser.add_argument('--other-precision', help='of OTHER (default: the same)')
+    parser.add_argument(
+        '--checkpoint',
+        help='weights of CONFIG, and of OTHER where that is the same (default: random)',
+    )
     parser.add_argument(
         '--compile-deformable',
         action='store_true',
@@ -67,18 +72,29 @@ def size_of(text: str) -> tuple[int, int]:
     return int(lengths[0]), int(lengths[-1])
 
 
-def plan_of(args: argparse.Namespace) -> Plan:
-    """The plan that the arguments make, checked."""
-    if args.classes is not None and args.classes < 1:
-        raise UserError(f'--classes must be at least 1, got {args.classes}')
+def pair_of(args: argparse.Namespace) -> tuple[Subject, Subject]:
+    """The two models that the arguments name."""
     first = Subject.of(
         load_config(args.config, args.cfg_options),
         args.classes,
         deformable='compiled' if args.compile_deformable else None,
     )
+    first = first._replace(precision=args.precision, checkpoint=args.checkpoint)
+    second = Subject.of(load_config(args.other), args.classes)
+    second = second._replace(precision=args.other_precision or args.precision)
+    if args.other == args.config:
+        second = second._replace(checkpoint=args.checkpoint)
+    if second.precision != first.precision:
+        first, second = (x._replace(name=f'{x.name}, {x.precision}') for x in (first, second))
+    return first, second
+
+
+def plan_of(args: argparse.Namespace) -> Plan:
+    """The plan that the arguments make, checked."""
+    if args.classes is not None and args.classes < 1:
+        raise UserError(f'--classes must be at least 1, got {args.classes}')
     plan = Plan(
-        first._replace(checkpoint=args.checkpoint),
-        Subject.of(load_config(args.other), args.classes),
+        *pair_of(args),
         args.tasks,
         [size_of(text) for text in args.size],
         args.batch,
@@ -86,7 +102,6 @@ def plan_of(args: argparse.Namespace) -> Plan:
         args.threads,
         args.repeats,
         not args.no_memory,
-        args.dtype,
     )
     plan.check()
     return plan

@@ -29,8 +29,8 @@ def describe(device: str, threads: int) -> dict[str, str]:
     if device != 'cpu':
         properties = torch.cuda.get_device_properties(device)
         machine['GPU'] = (
-            f'{properties.name}, {properties.total_memory / 2**30:.0f} GiB, CUDA '
-            f'{torch.version.cuda}, TF32 {"on" if torch.backends.cuda.matmul.allow_tf32 else "off"}'
+            f'{properties.name}, {properties.total_memory / 2**30:.0f} GiB, '
+            f'compute capability {properties.major}.{properties.minor}, CUDA {torch.version.cuda}'
         )
     return machine
 

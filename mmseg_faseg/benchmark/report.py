@@ -83,8 +83,8 @@ def table(titles: list[str], rows: list[list[str]]) -> str:
 
 def _machine(results: dict[str, Any]) -> str:
     rows = [[key, value] for key, value in results['machine'].items()]
-    dtype = results['dtype']
-    rows.append([f'matrix product, {dtype}', f'{results["matmul_flops"] / 1e9:.0f} GFLOP/s'])
+    for precision, rate in results['matmul_flops'].items():
+        rows.append([f'matrix product, {precision}', f'{rate / 1e9:.0f} GFLOP/s'])
     rows.append(['copy, read and written', f'{results["copy_bytes"] / 1e9:.1f} GB/s'])
     rows.append(['batch', str(results['batch'])])
     return '### Machine\n\n' + table(['', ''], rows)
@@ -153,18 +153,13 @@ def _parts(row: dict[str, Any]) -> str:
 
 
 def _roofline(results: dict[str, Any]) -> str:
-    seconds = {
-        (row['task'], _size(row), index): statistics.median(own)
-        for row in results['rows']
-        for index, own in enumerate(row.get('seconds', ()))
-    }
-    rate = results['matmul_flops']
+    measured = {(row['task'], _size(row)): row for row in results['rows']}
     rows = []
     for row in results['flops']:
         for index, (name, flops) in enumerate(zip(row['names'], row['flops'], strict=True)):
-            if index and results['dtype'] != 'float32':
-                continue  # stays in float32, whose rate was not measured
-            took = seconds[row['task'], _size(row), index]
+            own = measured[row['task'], _size(row)]
+            took = statistics.median(own['seconds'][index])
+            rate = results['matmul_flops'][own['precisions'][index]]
             rows.append(
                 [
                     _TASKS[row['task']],

@@ -24,14 +24,14 @@ class Subject(NamedTuple):
         name: What tables call it.
         cfg: Its config.
         literal: Whether its transformer decoder is replaced by the formulas written out.
-        dtype: 'float32', or 'bfloat16' for inference under autocast.
+        precision: Name of the precision that it computes in.
         checkpoint: File with its weights; random ones when None.
     """
 
     name: str
     cfg: Config
     literal: bool = False
-    dtype: str = 'float32'
+    precision: str = 'float32'
     checkpoint: str | None = None
 
     @classmethod

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from .inputs import Size, feature_maps, images
+from .precision import PRECISIONS
 from .subjects import Subject
 
 
@@ -27,6 +28,7 @@ class Task:
         self.subject = subject
         self.model = model.train(not self.inference)
         self.device = next(model.parameters()).device
+        self.precision = PRECISIONS[subject.precision]
 
     @classmethod
     def check(cls, subject: Subject, sizes: Sequence[Size]) -> None:
@@ -51,12 +53,13 @@ class Task:
 
     def __call__(self, inputs: Any) -> Any:
         """Does it once, with or without gradients, in the subject's precision."""
-        half = self.subject.dtype == 'bfloat16'
-        with (
-            torch.set_grad_enabled(not self.inference),
-            torch.autocast(self.device.type, torch.bfloat16, enabled=half),
-        ):
+        with torch.set_grad_enabled(not self.inference), self.precision.float32_products():
             return self.run(inputs)
+
+    def autocast(self) -> torch.autocast:
+        """What a forward pass runs in."""
+        dtype = self.precision.autocast
+        return torch.autocast(self.device.type, dtype, enabled=dtype is not None)
 
     def class_maps(self, result: Any) -> Tensor:
         """Class ids (B, H, W) of an inference task's result."""

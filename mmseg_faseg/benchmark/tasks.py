@@ -1,7 +1,7 @@
 """The tasks: what a model is asked to do while it is measured."""
 
 import torch
-from mmengine.optim import OptimWrapper
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
@@ -22,7 +22,8 @@ class Predict(Task):
     def run(self, inputs):
         """Returns class scores (B, K, H, W)."""
         features, metas = inputs
-        return self.model.decode_head.predict(features, metas, self.model.test_cfg)
+        with self.autocast():
+            return self.model.decode_head.predict(features, metas, self.model.test_cfg)
 
     def class_maps(self, result):
         """Class ids (B, H, W)."""
@@ -54,7 +55,8 @@ class Train(Task):
         for x in features:
             x.grad = None
         samples = [SegDataSample(metainfo=dict()) for _ in features[0]]
-        logits = self.model.decode_head(features, samples)
+        with self.autocast():
+            logits = self.model.decode_head(features, samples)
         torch.autograd.backward(
             [x for kind in logits for x in kind],
             [g for kind, g in zip(logits, gradients, strict=True) for _ in kind],
@@ -72,7 +74,9 @@ class Segmentor(Task):
         """Returns data samples."""
         size = tuple(inputs.shape[-2:])
         meta = dict(ori_shape=size, img_shape=size, pad_shape=size, padding_size=[0] * 4)
-        return self.model.predict(inputs, [SegDataSample(metainfo=meta) for _ in inputs])
+        samples = [SegDataSample(metainfo=meta) for _ in inputs]
+        with self.autocast():
+            return self.model.predict(inputs, samples)
 
     def class_maps(self, result):
         """Class ids (B, H, W)."""
@@ -94,7 +98,12 @@ class Iteration(Task):
         super().__init__(subject, model)
         params = [param for param in model.parameters() if param.requires_grad]
         optimizer = torch.optim.AdamW(params, lr=1e-4, weight_decay=0.05)
-        self.optimizer = OptimWrapper(optimizer, clip_grad=dict(max_norm=0.01))
+        clip_grad = dict(max_norm=0.01)
+        if self.precision.autocast is torch.float16:
+            # The scaled gradients are MMEngine's; autocast is entered here, as for every task.
+            self.optimizer = AmpOptimWrapper(optimizer=optimizer, clip_grad=clip_grad)
+        else:
+            self.optimizer = OptimWrapper(optimizer, clip_grad=clip_grad)
 
     def inputs(self, size, batch):
         """Images, and data samples with label maps."""
@@ -107,7 +116,8 @@ class Iteration(Task):
 
     def run(self, inputs):
         """Changes the weights."""
-        loss, _ = self.model.parse_losses(self.model.loss(*inputs))
+        with self.autocast():
+            loss, _ = self.model.parse_losses(self.model.loss(*inputs))
         self.optimizer.update_params(loss)
 
 
@@ -146,10 +156,13 @@ class Decoder(Task):
         features, decoded = inputs
         head = self.model.decode_head
         if self.subject.literal:
-            return LiteralDecoder(head, self.head_cfg.mask_threshold).predict_masks(*decoded)
+            literal = LiteralDecoder(head, self.head_cfg.mask_threshold)
+            with self.autocast():
+                return literal.predict_masks(*decoded)
         self.pixel_decoder.forward = lambda _: decoded
         try:
-            return head.predict_masks(features)
+            with self.autocast():
+                return head.predict_masks(features)
         finally:
             del self.pixel_decoder.forward
 
