@@ -11,7 +11,7 @@ from mmengine.config import Config
 
 from mmseg_faseg.apis import UserError, complexity, load_config
 from mmseg_faseg.apis.complexity import complexity_of, input_size_of
-from mmseg_faseg.models import attention
+from mmseg_faseg.models import attention, pixel_decoder
 from mmseg_faseg.models.deformable_attention import table_sampling
 
 TOY = 'mmseg_faseg::faseg_toy.py'
@@ -105,7 +105,8 @@ def test_parts_add_up(toy, cfg):
 
 def test_chunks_count_the_same(toy, cfg, monkeypatch):
     monkeypatch.setattr(table_sampling, '_FORWARD_CHUNK', 50)
-    monkeypatch.setattr(attention, '_PROBABILITY_BYTES', 1)
+    monkeypatch.setattr(attention, 'piece_bytes', lambda _: 1)
+    monkeypatch.setattr(pixel_decoder, 'piece_bytes', lambda _: 100_000)
     assert complexity_of(cfg, SIZE) == toy
 
 

@@ -5,9 +5,7 @@ import torch.nn.functional as F
 from mmcv.cnn.bricks.transformer import MultiheadAttention
 from torch import Tensor
 
-# What the probabilities of the queries that are attended with at a time may take: those of all
-# queries up to 512 x 512, and little enough for a cache.
-_PROBABILITY_BYTES = 16 * 2**20
+from .pieces import piece_bytes
 
 
 class FocusAttention(MultiheadAttention):
@@ -91,10 +89,10 @@ def _attend_and_focus(
 ) -> tuple[Tensor, Tensor]:
     """Output (B, heads, Q, d) and head-averaged probabilities (B, Q, K) of all queries.
 
-    As many queries at a time as their probabilities are not too large.
+    As many queries at a time as a piece holds probabilities of: all of them up to 512 x 512.
     """
     bytes_per_query = key[..., 0].numel() * key.element_size()
-    count = max(1, _PROBABILITY_BYTES // bytes_per_query)
+    count = max(1, piece_bytes(key.device) // bytes_per_query)
     queries = query.split(count, 2)
     if attn_mask is None or attn_mask.shape[2] == 1:
         masks = [attn_mask] * len(queries)

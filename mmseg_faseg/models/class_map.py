@@ -8,10 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# What the scores and masks of one piece may take, in bytes: little enough for a CPU's cache, and
-# more on a GPU, which would rather have few pieces.
-PIECE_BYTES = 8 * 2**20
-_GPU_PIECES = 8
+from .pieces import piece_bytes
 
 # Top, left, height and width in pixels.
 Box = tuple[int, int, int, int]
@@ -66,8 +63,8 @@ def class_scores(class_probs: Tensor, mask_logits: Tensor, size: tuple[int, int]
 
 def _row_slices(height: int, row_bytes: int, device: torch.device) -> Iterator[slice]:
     """Rows to work on at a time, from top to bottom."""
-    piece_bytes = PIECE_BYTES if device.type == 'cpu' else _GPU_PIECES * PIECE_BYTES
-    count = max(1, piece_bytes // row_bytes)
+    # Half a piece: steps on the way live beside what is counted.
+    count = max(1, piece_bytes(device) // 2 // row_bytes)
     return (slice(start, min(start + count, height)) for start in range(0, height, count))
 
 
@@ -210,9 +207,9 @@ class Neighbours(NamedTuple):
                 align_corners=False,
             )[0].permute(1, 2, 0)
         rows = F.embedding_bag(
-            torch.from_numpy(self.rows).to(maps.device),
+            torch.from_numpy(self.rows).to(maps.device, non_blocking=True),
             maps.flatten(1),
             mode='sum',
-            per_sample_weights=torch.from_numpy(self.weights).to(maps),
+            per_sample_weights=torch.from_numpy(self.weights).to(maps, non_blocking=True),
         )
         return rows.unflatten(1, maps.shape[1:])

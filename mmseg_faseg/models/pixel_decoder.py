@@ -12,10 +12,8 @@ from torch import Tensor, nn
 
 from ..registry import MODELS, register
 from .deformable_attention import Geometry, check_backend, deformable_self_attention
+from .pieces import piece_bytes
 from .positional_encoding import ConditionalPositionalEncoding
-
-# In inference; their hidden features take 16 MiB.
-_TOKENS_AT_A_TIME = 4096
 
 
 @register
@@ -149,14 +147,16 @@ class FASegPixelDecoder(MSDeformAttnPixelDecoder):
 
 
 def _feed_forward(layer: nn.Module, tokens: Tensor) -> Tensor:
-    """The rest of an encoder layer, (B, N, C), in parts that stay in cache if nothing is kept."""
+    """The rest of an encoder layer, (B, N, C), in pieces if nothing is kept for a backward pass."""
 
-    def run(part: Tensor) -> Tensor:
-        return layer.norms[1](layer.ffn(layer.norms[0](part)))
+    def run(piece: Tensor) -> Tensor:
+        return layer.norms[1](layer.ffn(layer.norms[0](piece)))
 
     if torch.is_grad_enabled():
         return run(tokens)
-    return torch.cat([run(part) for part in tokens.split(_TOKENS_AT_A_TIME, 1)], 1)
+    hidden_bytes = len(tokens) * layer.ffn.feedforward_channels * tokens.element_size()
+    count = max(1, piece_bytes(tokens.device) // hidden_bytes)
+    return torch.cat([run(piece) for piece in tokens.split(count, 1)], 1)
 
 
 def _build_encoding(config: dict | None, width: int, num_levels: int) -> nn.Module:

@@ -31,7 +31,7 @@ def random(*shape):
 @pytest.mark.parametrize('queries_at_a_time', [5, 2])
 def test_attention_equals_mmcv_and_reports_its_focus(monkeypatch, queries_at_a_time):
     bytes_per_query = 2 * 4 * 9 * 8  # batch, heads, keys, float64
-    monkeypatch.setattr(attention, '_PROBABILITY_BYTES', queries_at_a_time * bytes_per_query)
+    monkeypatch.setattr(attention, 'piece_bytes', lambda _: queries_at_a_time * bytes_per_query)
     torch.manual_seed(0)
     ours, stock = (cls(16, 4).double() for cls in (FocusAttention, MultiheadAttention))
     stock.batch_first = True

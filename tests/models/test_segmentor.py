@@ -75,7 +75,7 @@ MODES = {
 @pytest.mark.parametrize('mode', MODES)
 def test_same_scores_as_encoder_decoder(monkeypatch, case, mode):
     size, ori_shape, padding, flip = CASES[case]
-    monkeypatch.setattr(class_map, 'PIECE_BYTES', 40_000)  # several pieces, even here
+    monkeypatch.setattr(class_map, 'piece_bytes', lambda _: 80_000)  # several pieces, even here
     model = build_segmentor(MODES[mode]).double()
     model.keep_scores = True
     inputs = torch.randn(2, 3, *size, dtype=torch.float64)
