@@ -16,7 +16,7 @@ from mmengine.config import Config
 from mmengine.logging import HistoryBuffer
 from mmengine.optim import build_optim_wrapper
 
-from mmseg_faseg.compat import config_path, versions
+from mmseg_faseg.compat import config_path, deformable_attention, versions
 from mmseg_faseg.compat.amp import MMEngineAmpOptimWrapper
 
 # --- versions
@@ -322,3 +322,14 @@ def test_amp_with_gpu_is_mmengines():
     assert wrapper.loss_scaler.is_enabled()
     with wrapper.optim_context(model):
         assert model(torch.ones(3, 4, device='cuda')).dtype == torch.float16
+
+
+@pytest.mark.parametrize(
+    ('compiled_for', 'takes_operator'), [('not available', False), ('13.0', True)]
+)
+def test_deformable_attention_on_a_gpu_without_operator(compiled_for, takes_operator, monkeypatch):
+    module = deformable_attention.multi_scale_deform_attn
+    monkeypatch.setattr(module, 'IS_CUDA_AVAILABLE', True)
+    monkeypatch.setattr(deformable_attention, 'get_compiling_cuda_version', lambda: compiled_for)
+    deformable_attention.sample_without_operator()
+    assert module.IS_CUDA_AVAILABLE is takes_operator
