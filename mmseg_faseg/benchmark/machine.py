@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 
 from .timing import Run, stopwatch
 
@@ -36,17 +37,17 @@ def describe(device: str, threads: int) -> dict[str, str]:
 
 
 def matmul_rate(device: str, dtype: torch.dtype = torch.float32, repeats: int = 7) -> float:
-    """FLOP/s of the best of several products of square matrices; a multiply-add is two.
+    """FLOP/s of the best of several products of square matrices, as linear layers make them.
 
-    Of the largest matrices that do not take long: a processor without bfloat16 instructions
-    multiplies such numbers a hundred times slower.
+    A multiply-add is two. Of the largest matrices that do not take long: a processor without
+    bfloat16 instructions multiplies such numbers a hundred times slower.
     """
     rate = math.inf
     for size in _MATMUL_SIZES:
         if 2 * size**3 / rate > _MATMUL_SECONDS:
             break
         a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
-        rate = 2 * size**3 / _best(partial(torch.mm, a, b), device, repeats)
+        rate = 2 * size**3 / _best(partial(F.linear, a, b), device, repeats)
     return rate
 
 
