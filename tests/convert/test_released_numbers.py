@@ -9,6 +9,7 @@ from mmengine.runner import load_checkpoint
 from mmseg.apis import init_model
 from models.small import DEVICES
 
+from mmseg_faseg.benchmark.precision import PRECISIONS
 from mmseg_faseg.convert import convert_file
 
 from .released import PARITY, image_of, made_up, shapes_of
@@ -42,7 +43,7 @@ def predictions_of(name, model, device, dtype):
     """What the reference files hold, by name, and the difference from them."""
     reference = np.load(PARITY / f'{name}.npz')
     image = image_of(name, MODELS[name]).to(device, dtype)
-    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+    with PRECISIONS['float32'].float32_products():
         class_logits, mask_logits = model.to(device, dtype)(image)
     predictions = {
         'pred_logits': torch.stack(class_logits),
@@ -97,7 +98,8 @@ def test_class_map(converted, device):
     name, model, _ = converted
     reference = np.load(PARITY / f'{name}.npz')
     model = model.to(device)
-    samples = model.predict(image_of(name, MODELS[name]).to(device))
+    with PRECISIONS['float32'].float32_products():
+        samples = model.predict(image_of(name, MODELS[name]).to(device))
     for sample, expected in zip(samples, reference['sem_label'], strict=True):
         labels = sample.pred_sem_seg.data[0].cpu().numpy()
         assert labels.shape == expected.shape

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .levels import Geometry, filled
+from .levels import Geometry
 from .table_sampling import TableSampling, sum_of_rows
 
 
@@ -22,8 +22,8 @@ def mmcv_operator(value: Tensor, geometry: Geometry, positions: Tensor, weights:
     dtype = positions.dtype  # at least float32, which positions of half-precision models need
     out = find_mmcv_operator().apply(
         value.to(dtype).contiguous(),
-        geometry.extents.T.flip(-1).long().contiguous(),
-        filled(geometry.starts, value.device),
+        geometry.shapes,
+        geometry.first,
         geometry.normalised(positions).contiguous(),
         weights.to(dtype).contiguous(),
         len(value),  # images at a time

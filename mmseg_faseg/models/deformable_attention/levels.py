@@ -19,11 +19,15 @@ class Geometry(NamedTuple):
         centres: (N, 2, heads, L, points), x and y of each token's own position on each level, the
             same for all heads and points.
         extents: (2, L), W_l and H_l of each level.
+        shapes: (L, 2), int64, H_l and W_l, as MMCV's operator takes them.
+        first: (L,), int64, index of each level's first token.
     """
 
     sizes: Sizes
     centres: Tensor
     extents: Tensor
+    shapes: Tensor
+    first: Tensor
 
     @classmethod
     def of(cls, sizes: Sizes, heads: int, points: int, like: Tensor) -> 'Geometry':
@@ -43,7 +47,9 @@ class Geometry(NamedTuple):
         extents = extents.to(dtype)
         centres = torch.cat(centres).to(dtype)[..., None] * extents - 0.5
         centres = centres[:, :, None, :, None].expand(-1, -1, heads, -1, points)
-        return cls(sizes, centres.contiguous(), extents)
+        shapes = extents.T.flip(-1).long().contiguous()
+        first = filled(starts_of([height * width for height, width in sizes]), device)
+        return cls(sizes, centres.contiguous(), extents, shapes, first)
 
     @property
     def starts(self) -> list[int]:
