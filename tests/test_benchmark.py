@@ -376,6 +376,7 @@ def test_points_that_would_not_fit_are_left_out(tmp_path, subjects, fake_costs, 
         (['--tasks', 'decoder', '--size', '100'], '--size must be multiples of 32'),
         ([TOYS[1], '--tasks', 'decoder'], 'task decoder compares FASegHead as released'),
         ([TOYS[1], '--compile-deformable'], 'mmdet.MSDeformAttnPixelDecoder, has no back ends'),
+        (['--cuda-graphs'], '--cuda-graphs needs --device cuda'),
         (['--checkpoint', 'missing.pth'], 'missing.pth'),
         (['--out', '/dev/null/folder'], '--out'),
     ],
@@ -407,6 +408,14 @@ def test_refusals_of_scaling(arguments, message, monkeypatch, tmp_path, capsys):
     assert end.value.code == 2
     assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_cuda_graphs_need_our_segmentor():
+    with pytest.raises(UserError, match='its segmentor, EncoderDecoder, has no CUDA graphs'):
+        Subject.of(load_config(TOYS[1]), cuda_graphs=True)
+    subject = Subject.of(load_config(TOYS[0]), cuda_graphs=True)
+    assert (subject.name, subject.has_cuda_graphs) == ('faseg_toy, CUDA graphs', True)
+    assert not Subject.of(load_config(TOYS[0])).has_cuda_graphs
 
 
 def test_config_without_a_head_of_ours(tmp_path):

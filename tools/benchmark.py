@@ -58,6 +58,9 @@ def parse_args() -> argparse.Namespace:
         help="compile CONFIG's deformable attention, for some ten seconds at the first run",
     )
     parser.add_argument(
+        '--cuda-graphs', action='store_true', help="CONFIG's inference as CUDA graphs"
+    )
+    parser.add_argument(
         '--out', default='work_dirs/benchmark', help='folder (default: %(default)s)'
     )
     add_options(parser)
@@ -78,6 +81,7 @@ def pair_of(args: argparse.Namespace) -> tuple[Subject, Subject]:
         load_config(args.config, args.cfg_options),
         args.classes,
         deformable='compiled' if args.compile_deformable else None,
+        cuda_graphs=args.cuda_graphs,
     )
     first = first._replace(precision=args.precision, checkpoint=args.checkpoint)
     second = Subject.of(load_config(args.other), args.classes)
@@ -93,6 +97,8 @@ def plan_of(args: argparse.Namespace) -> Plan:
     """The plan that the arguments make, checked."""
     if args.classes is not None and args.classes < 1:
         raise UserError(f'--classes must be at least 1, got {args.classes}')
+    if args.cuda_graphs and args.device == 'cpu':
+        raise UserError('--cuda-graphs needs --device cuda')
     plan = Plan(
         *pair_of(args),
         args.tasks,

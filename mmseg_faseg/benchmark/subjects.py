@@ -14,6 +14,7 @@ from ..apis import UserError
 from ..apis.checkpoints import read_checkpoint
 from ..apis.model import build_model
 from ..models.pixel_decoder import FASegPixelDecoder
+from ..models.segmentor import FASegSegmentor
 from ..registry import MODELS
 
 
@@ -41,6 +42,7 @@ class Subject(NamedTuple):
         classes: int | None = None,
         queries: int | None = None,
         deformable: str | None = None,
+        cuda_graphs: bool = False,
     ) -> 'Subject':
         """A config as it is, but for what is given, and without its pre-trained weights.
 
@@ -49,9 +51,10 @@ class Subject(NamedTuple):
             classes: Number of classes.
             queries: Number of queries.
             deformable: Back end of the deformable attention of FASeg's pixel decoder.
+            cuda_graphs: Whether inference runs as CUDA graphs, which takes a ``FASegSegmentor``.
 
         Raises:
-            UserError: The config has no such head, or its pixel decoder no such back ends.
+            UserError: The config has no such head, or its parts know no such back ends or graphs.
         """
         cfg = Config(cfg.to_dict(), filename=cfg.filename)
         model = cfg.get('model') or {}
@@ -78,8 +81,20 @@ class Subject(NamedTuple):
                     f'{head.pixel_decoder.get("type")}, has no back ends to choose from'
                 )
             head.pixel_decoder.deformable_backend = deformable
+        if cuda_graphs:
+            if not issubclass(MODELS.get(model.type) or object, FASegSegmentor):
+                raise UserError(
+                    f'config {cfg.filename}: its segmentor, {model.type}, has no CUDA graphs'
+                )
+            model.cuda_graphs = True
         name = Path(cfg.filename or 'config').stem
-        return cls(name if deformable is None else f'{name}, {deformable}', cfg)
+        options = [deformable] * (deformable is not None) + ['CUDA graphs'] * cuda_graphs
+        return cls(', '.join([name, *options]), cfg)
+
+    @property
+    def has_cuda_graphs(self) -> bool:
+        """Whether inference runs as CUDA graphs."""
+        return bool(self.cfg.model.get('cuda_graphs'))
 
     @property
     def compiles(self) -> bool:

@@ -6,6 +6,7 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
 from ..apis import UserError
+from ..models.cuda_graphs import CudaGraphs
 from .inputs import label_maps
 from .literal import LiteralDecoder, check_literal
 from .task import Task
@@ -13,6 +14,14 @@ from .task import Task
 
 class Predict(Task):
     """Head, from the backbone's maps to class scores at the size of the input."""
+
+    def __init__(self, subject, model):
+        super().__init__(subject, model)
+        if subject.has_cuda_graphs:
+            # FASegSegmentor would record the backbone with it.
+            graphs, head = CudaGraphs(), model.decode_head
+            predict_masks = head.predict_masks
+            head.predict_masks = lambda maps: graphs(head, lambda *x: predict_masks(x), *maps)
 
     def inputs(self, size, batch):
         """Feature maps and meta information."""

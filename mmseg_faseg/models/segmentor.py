@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..registry import register
 from .class_map import Box, ScoreMap, Window
+from .cuda_graphs import CudaGraphs
 
 
 @register
@@ -27,11 +28,19 @@ class FASegSegmentor(EncoderDecoder):
         mask2former (str, optional): Checkpoint of MMSegmentation's Mask2Former to start from,
             loaded in ``init_weights`` after everything else; see
             :func:`mmseg_faseg.convert.load_mask2former`.
+        cuda_graphs (bool): Whether ``predict`` runs the network, from images to class probabilities
+            and mask logits, as CUDA graphs; see :class:`CudaGraphs` in ``cuda_graphs.py``. Without
+            a GPU it has no effect.
         **kwargs: As in :class:`mmseg.models.EncoderDecoder`.
     """
 
     def __init__(
-        self, *args, keep_scores: bool = False, mask2former: str | None = None, **kwargs
+        self,
+        *args,
+        keep_scores: bool = False,
+        mask2former: str | None = None,
+        cuda_graphs: bool = False,
+        **kwargs,
     ) -> None:
         super().__init__(*args, **kwargs)
         if not hasattr(self.decode_head, 'predict_masks'):
@@ -41,6 +50,7 @@ class FASegSegmentor(EncoderDecoder):
             )
         self.keep_scores = keep_scores
         self.mask2former = mask2former
+        self.graphs = CudaGraphs() if cuda_graphs else None
 
     def init_weights(self) -> None:
         """Initialises all parts, then takes over ``mask2former`` if it is given."""
@@ -52,6 +62,18 @@ class FASegSegmentor(EncoderDecoder):
         self.backbone.init_cfg = None  # about to be overwritten: no need to fetch it
         super().init_weights()
         load_mask2former(self, self.mask2former)
+
+    def train(self, mode: bool = True) -> 'FASegSegmentor':
+        """Sets the mode; training needs the memory of CUDA graphs."""
+        if mode and self.graphs is not None:
+            self.graphs.clear()
+        return super().train(mode)
+
+    def _apply(self, *args, **kwargs) -> 'FASegSegmentor':
+        """Moves or casts the weights; CUDA graphs would keep the old ones."""
+        if self.graphs is not None:
+            self.graphs.clear()
+        return super()._apply(*args, **kwargs)
 
     @torch.no_grad()
     def predict(self, inputs: Tensor, data_samples: OptSampleList = None) -> SampleList:
@@ -92,9 +114,16 @@ class FASegSegmentor(EncoderDecoder):
             raise ValueError(f"test_cfg.mode must be 'whole' or 'slide', got {mode!r}")
         predictions = []
         for top, left, h, w in boxes:
-            features = self.extract_feat(inputs[..., top : top + h, left : left + w])
-            predictions.append(self.decode_head.predict_masks(features))
+            window = inputs[..., top : top + h, left : left + w]
+            if self.graphs is None:
+                predictions.append(self._network(window))
+            else:
+                predictions.append(self.graphs(self, self._network, window))
         return boxes, predictions
+
+    def _network(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Class probabilities (B, Q, K) and mask logits (B, Q, H / 4, W / 4) of images."""
+        return self.decode_head.predict_masks(self.extract_feat(images))
 
     def _add_prediction(self, sample: SegDataSample, score_map: ScoreMap) -> None:
         device = score_map.windows[0].mask_logits.device
