@@ -74,20 +74,34 @@ install_open_mmlab() {
         'import torch; print(f"0.{int(torch.__version__.split(chr(46))[1]) + 15}.*")')"
 }
 
+# Whether the installed mmcv is for this torch and, given 1, has its CUDA operators.
+mmcv_fits() { mmcv_works && { [ "$1" = 0 ] || mmcv_has_cuda; }; }
+
+# Called in conditions, where `set -e` does not act.
+compile_mmcv() { (
+    # torch finds ninja by PATH; without it the build uses one core
+    export PATH="$PWD/.venv/bin:$PATH" MMCV_WITH_OPS=1 FORCE_CUDA=$1 MAX_JOBS=${MAX_JOBS:-$(nproc)}
+    # mmcv's setup compiles for any GPU that it sees, whatever FORCE_CUDA says
+    [ "$1" = 1 ] || export CUDA_VISIBLE_DEVICES=
+    pip --no-build-isolation --constraint "$constraints" "$(pinned mmcv)" || exit 1
+    if mmcv_fits "$1"; then exit; fi
+    say 'The mmcv that was there is for another torch: compiling it again'
+    pip --no-build-isolation --no-cache-dir --force-reinstall --no-deps "$(pinned mmcv)" &&
+        mmcv_fits "$1"
+); }
+
 install_mmcv() {
     local cuda
     cuda=$(venv -c 'import torch
 from torch.utils.cpp_extension import CUDA_HOME
 print(int(bool(torch.version.cuda and CUDA_HOME)))')
-    if mmcv_works && { [ "$cuda" = 0 ] || mmcv_has_cuda; }; then return; fi
+    if mmcv_fits "$cuda"; then return; fi
     say "Compiling $(pinned mmcv)$([ "$cuda" = 0 ] || echo ' with CUDA operators'):" \
         'about 9 minutes on 2 cores; pip keeps the result for the next time'
-    # torch finds ninja by PATH; without it the build uses one core
-    export PATH="$PWD/.venv/bin:$PATH" MMCV_WITH_OPS=1 FORCE_CUDA=$cuda MAX_JOBS=${MAX_JOBS:-$(nproc)}
-    pip --no-build-isolation --constraint "$constraints" "$(pinned mmcv)"
-    if mmcv_works && { [ "$cuda" = 0 ] || mmcv_has_cuda; }; then return; fi
-    say 'The mmcv that was there is for another torch: compiling it again'
-    pip --no-build-isolation --no-cache-dir --force-reinstall --no-deps "$(pinned mmcv)"
+    if compile_mmcv "$cuda"; then return; fi
+    [ "$cuda" = 1 ] || die "$(pinned mmcv) cannot be compiled: see above"
+    say "$(pinned mmcv) does not compile with CUDA operators here: compiling it without them"
+    compile_mmcv 0 || die "$(pinned mmcv) cannot be compiled: see above"
 }
 
 if venv -c '' 2>/dev/null && [ "$(cat $stamp 2>/dev/null)" = "$(recipe)" ]; then

@@ -9,6 +9,7 @@ from .checkpoints import refused_checkpoints
 from .checks import check_checkpoint, check_data, check_pretrained, pretrained_weights
 from .devices import leave_process_group, prepare_devices
 from .errors import UserError
+from .gpu_memory import explained_out_of_memory
 
 
 def train(cfg: Config, *, resume: bool = False, amp: bool = False, launcher: str = 'none') -> None:
@@ -22,7 +23,8 @@ def train(cfg: Config, *, resume: bool = False, amp: bool = False, launcher: str
         launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
 
     Raises:
-        UserError: The first thing that is missing or does not fit, before anything is written.
+        UserError: The first thing that is missing or does not fit, before anything is written; or
+            the GPU has too little memory.
     """
     cfg.launcher = launcher
     cfg.resume = resume
@@ -38,7 +40,7 @@ def train(cfg: Config, *, resume: bool = False, amp: bool = False, launcher: str
     runner = _build_runner(cfg)
     if start:
         _forget_pretrained(runner)
-    with refused_checkpoints(start):
+    with refused_checkpoints(start), explained_out_of_memory(runner):
         runner.train()
     leave_process_group()
 

@@ -9,6 +9,7 @@ import torch
 from ..apis import UserError
 from ..apis.checks import check_checkpoint
 from ..apis.complexity import complexity_of
+from ..apis.gpus import check_gpu
 from . import machine
 from .inputs import Size
 from .memory import OutOfMemory, can_measure, task_memory
@@ -99,8 +100,8 @@ def check_device(device: str) -> None:
     """Raises UserError unless the device is one that can be measured and is there."""
     if device not in ('cpu', 'cuda'):
         raise UserError(f'--device must be cpu or cuda, got {device}')
-    if device == 'cuda' and not torch.cuda.is_available():
-        raise UserError('--device cuda: PyTorch finds no GPU here')
+    if device == 'cuda':
+        check_gpu()
 
 
 def compare(plan: Plan, report: Report) -> None:
