@@ -1,5 +1,18 @@
+import warnings
+
+from .cached_loading import CachedLoadAnnotations, CachedLoadImageFromFile
 from .camvid import CamVidDataset
 from .toy_scenes import ToyScenesDataset
 from .transforms import AntialiasedResizeShortestEdge
 
-__all__ = ['AntialiasedResizeShortestEdge', 'CamVidDataset', 'ToyScenesDataset']
+# Our configs pin memory for GPUs. Without one PyTorch pins none, which is right, and says so at
+# every start of a data loader.
+warnings.filterwarnings('ignore', message="'pin_memory' argument is set as true but no accelerator")
+
+__all__ = [
+    'AntialiasedResizeShortestEdge',
+    'CachedLoadAnnotations',
+    'CachedLoadImageFromFile',
+    'CamVidDataset',
+    'ToyScenesDataset',
+]

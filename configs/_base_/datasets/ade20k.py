@@ -1,10 +1,10 @@
 # ADE20K, 150 classes, crops of 512. Another place than the default: ADE20K_ROOT=/path.
-_base_ = 'mmseg::_base_/datasets/ade20k.py'
+_base_ = ['mmseg::_base_/datasets/ade20k.py', './loading.py']
 data_root = '{{$ADE20K_ROOT:data/ade/ADEChallengeData2016}}'
 crop_size = (512, 512)
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
+    {{_base_.load_image}},
+    {{_base_.load_annotations}},
     dict(
         type='RandomChoiceResize',
         scales=[512 * tenths // 10 for tenths in range(5, 21)],
@@ -40,6 +40,13 @@ tta_pipeline = [
         ],
     ),
 ]
-train_dataloader = dict(batch_size=2, dataset=dict(data_root=data_root, pipeline=train_pipeline))
-val_dataloader = dict(dataset=dict(data_root=data_root, pipeline=test_pipeline))
+# Do the workers keep up with a GPU? docs/data.md says how to find out.
+train_dataloader = dict(
+    batch_size=2,
+    num_workers=4,
+    persistent_workers=True,
+    pin_memory=True,
+    dataset=dict(data_root=data_root, pipeline=train_pipeline),
+)
+val_dataloader = dict(pin_memory=True, dataset=dict(data_root=data_root, pipeline=test_pipeline))
 test_dataloader = val_dataloader

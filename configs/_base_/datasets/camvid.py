@@ -1,10 +1,11 @@
 # CamVid, 11 classes, 480 x 360: trained on crops of 256, tested whole.
 # Another place than data/camvid: CAMVID_ROOT=/path, or --cfg-options data_root=/path.
+_base_ = './loading.py'
 crop_size = (256, 256)
 data_root = '{{$CAMVID_ROOT:data/camvid}}'
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
+    {{_base_.load_image}},
+    {{_base_.load_annotations}},
     dict(
         type='RandomChoiceResize',
         scales=list(range(240, 481, 24)),
@@ -40,6 +41,7 @@ train_dataloader = dict(
     batch_size=2,
     num_workers=2,
     persistent_workers=True,
+    pin_memory=True,
     sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
         type='CamVidDataset',
@@ -52,6 +54,7 @@ val_dataloader = dict(
     batch_size=1,
     num_workers=2,
     persistent_workers=True,
+    pin_memory=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='CamVidDataset',

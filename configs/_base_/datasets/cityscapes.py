@@ -1,11 +1,11 @@
 # Cityscapes, 19 classes, crops of 512 x 1024. Another place than the default:
 # CITYSCAPES_ROOT=/path.
-_base_ = 'mmseg::_base_/datasets/cityscapes.py'
+_base_ = ['mmseg::_base_/datasets/cityscapes.py', './loading.py']
 data_root = '{{$CITYSCAPES_ROOT:data/cityscapes}}'
 crop_size = (512, 1024)
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
+    {{_base_.load_image}},
+    {{_base_.load_annotations}},
     dict(
         type='RandomChoiceResize',
         scales=[1024 * tenths // 10 for tenths in range(5, 21)],
@@ -40,6 +40,13 @@ tta_pipeline = [
         ],
     ),
 ]
-train_dataloader = dict(batch_size=2, dataset=dict(data_root=data_root, pipeline=train_pipeline))
-val_dataloader = dict(dataset=dict(data_root=data_root, pipeline=test_pipeline))
+# Do the workers keep up with a GPU? docs/data.md says how to find out.
+train_dataloader = dict(
+    batch_size=2,
+    num_workers=4,
+    persistent_workers=True,
+    pin_memory=True,
+    dataset=dict(data_root=data_root, pipeline=train_pipeline),
+)
+val_dataloader = dict(pin_memory=True, dataset=dict(data_root=data_root, pipeline=test_pipeline))
 test_dataloader = val_dataloader

@@ -30,6 +30,7 @@ train_dataloader = dict(
     batch_size=8,
     num_workers=1,
     persistent_workers=True,
+    pin_memory=True,
     sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
         type='ToyScenesDataset',
@@ -43,6 +44,7 @@ val_dataloader = dict(
     batch_size=10,
     num_workers=1,
     persistent_workers=True,
+    pin_memory=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='ToyScenesDataset',
