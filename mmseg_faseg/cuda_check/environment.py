@@ -13,8 +13,9 @@ from ..apis.gpus import check_build, check_driver, check_gpu, driver_cuda
 from ..benchmark.machine import describe as describe_machine
 from ..models.deformable_attention.attention import choose_backend
 from ..models.deformable_attention.backends import find_mmcv_operator
+from ..version import __version__
 
-_PACKAGES = ('mmcv', 'mmengine', 'mmsegmentation', 'mmdet', 'numpy', 'mmseg_faseg')
+_PACKAGES = ('mmcv', 'mmengine', 'mmsegmentation', 'mmdet', 'numpy')
 
 
 def describe_apart(device: str) -> dict[str, Any]:
@@ -49,6 +50,7 @@ def describe(device: str) -> dict[str, Any]:
         facts["MMCV's deformable attention for CUDA"] = 'compiled' if operator else 'not compiled'
     facts['Triton'] = _version_of('triton')
     facts |= {name: _version_of(name) for name in _PACKAGES}
+    facts['mmseg_faseg'] = __version__
     identity = {key: facts[key] for key in ('PyTorch', 'mmseg_faseg')}
     identity['device'] = facts['GPU 0'] if device == 'cuda' else facts['processor']
     ours = choose_backend('auto', torch.device(device))
