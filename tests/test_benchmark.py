@@ -78,6 +78,7 @@ def test_ratio_is_of_medians():
 # --- memory
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not memory.can_measure('cpu'), reason='no /proc/self/clear_refs')
 @pytest.mark.parametrize('mebibytes', [40, 200])
 def test_a_known_allocation(mebibytes):
@@ -124,6 +125,7 @@ def test_memory_of_a_task_is_that_of_its_tensors(subjects, models):
     assert not {*memory.ALLOCATOR} & {*os.environ}
 
 
+@pytest.mark.slow
 def test_memory_of_training_includes_gradients(subjects, models):
     """Those of the parameters too, which an earlier run has left behind."""
     measured = memory.task_memory(subjects[0], 'train', (64, 64), 1, 'cpu', 1)

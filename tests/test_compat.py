@@ -331,5 +331,16 @@ def test_deformable_attention_on_a_gpu_without_operator(compiled_for, takes_oper
     module = deformable_attention.multi_scale_deform_attn
     monkeypatch.setattr(module, 'IS_CUDA_AVAILABLE', True)
     monkeypatch.setattr(deformable_attention, 'get_compiling_cuda_version', lambda: compiled_for)
-    deformable_attention.sample_without_operator()
+    operator = SimpleNamespace(
+        apply=lambda value, *_: value.new_tensor(value.dtype == torch.float32)
+    )
+    monkeypatch.setattr(module, 'MultiScaleDeformableAttnFunction', operator)
+    for _ in range(2):  # once is enough, twice does no harm
+        deformable_attention.prepare_operator()
     assert module.IS_CUDA_AVAILABLE is takes_operator
+    if takes_operator:
+        x = torch.ones(2, dtype=torch.bfloat16)
+        out = module.MultiScaleDeformableAttnFunction.apply(x, None, None, x, x, 1)
+        assert out.dtype is torch.bfloat16
+        assert out  # what the operator got was float32
+        assert module.MultiScaleDeformableAttnFunction.operator is operator

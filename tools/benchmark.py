@@ -99,6 +99,8 @@ def plan_of(args: argparse.Namespace) -> Plan:
         raise UserError(f'--classes must be at least 1, got {args.classes}')
     if args.cuda_graphs and args.device == 'cpu':
         raise UserError('--cuda-graphs needs --device cuda')
+    if args.cuda_graphs and not {*args.tasks} <= {'predict', 'segmentor'}:
+        raise UserError('--cuda-graphs is for --tasks predict segmentor')
     plan = Plan(
         *pair_of(args),
         args.tasks,

@@ -3,6 +3,7 @@
 #
 #   PYTHON=python3.12 tools/install.sh       another interpreter (3.11 or newer)
 #   TORCH=torch==2.11.0 tools/install.sh     another torch than the tested one
+#   FORCE_CUDA=0 tools/install.sh            mmcv without CUDA operators, although nvcc is there
 #
 # A torch that the interpreter already has (a CUDA build, say) is kept and shared with .venv.
 # Where packages come from is pip's own setting: PIP_INDEX_URL, PIP_EXTRA_INDEX_URL and the like.
@@ -92,9 +93,9 @@ compile_mmcv() { (
 
 install_mmcv() {
     local cuda
-    cuda=$(venv -c 'import torch
+    cuda=${FORCE_CUDA:-$(venv -c 'import torch
 from torch.utils.cpp_extension import CUDA_HOME
-print(int(bool(torch.version.cuda and CUDA_HOME)))')
+print(int(bool(torch.version.cuda and CUDA_HOME)))')}
     if mmcv_fits "$cuda"; then return; fi
     say "Compiling $(pinned mmcv)$([ "$cuda" = 0 ] || echo ' with CUDA operators'):" \
         'about 9 minutes on 2 cores; pip keeps the result for the next time'

@@ -172,7 +172,7 @@ def _time(
     if same_model and TASKS[name].class_maps is not Task.class_maps:
         first, second = (task.class_maps(run()) for task, run in zip(tasks, runs, strict=True))
         row['changed'] = (first != second).double().mean().item()
-    if name in _WITH_PARTS:
+    if name in _WITH_PARTS and not pair[0].has_cuda_graphs:  # a replay has no parts
         return time_parts(tasks, inputs, min(plan.repeats, 3), plan.device)
     return None
 

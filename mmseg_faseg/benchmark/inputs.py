@@ -11,6 +11,8 @@ from ..datasets.toy_painter import paint_scene
 # Classes that an image of ADE20K shows or a little more.
 _CLASSES_PER_IMAGE = 15
 _SEGMENTS_PER_IMAGE = 40
+# In pixels: painting takes long. Larger images are tiles of such scenes.
+_LARGEST_SCENE = 512
 
 Size = tuple[int, int]
 
@@ -33,11 +35,13 @@ def images(size: Size, batch: int, mean: Tensor, std: Tensor) -> Tensor:
         mean: Of the three channels, (3, 1, 1).
         std: Likewise.
     """
-    edge = max(64, *size)
+    edge = min(max(64, *size), _LARGEST_SCENE)
+    tiles = [math.ceil(length / edge) for length in size]
     scenes = []
     for seed in range(batch):
         scene, _ = paint_scene(np.random.default_rng(seed), edge)
-        scenes.append(torch.from_numpy(scene[: size[0], : size[1]]).permute(2, 0, 1))
+        tiled = np.tile(scene, (*tiles, 1))[: size[0], : size[1]]
+        scenes.append(torch.from_numpy(tiled).permute(2, 0, 1))
     return ((torch.stack(scenes) - mean) / std).contiguous()
 
 

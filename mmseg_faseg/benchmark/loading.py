@@ -87,7 +87,13 @@ def build_loader(cfg: Config, workers: int) -> DataLoader:
     if workers == 0:
         for key in ('persistent_workers', 'prefetch_factor', 'timeout'):  # of workers only
             settings.pop(key, None)
-    return Runner.build_dataloader(settings, seed=0)
+    loader = Runner.build_dataloader(settings, seed=0)
+    if not len(loader):
+        raise UserError(
+            f'train_dataloader.batch_size is {settings.get("batch_size")}, but the data set has '
+            f'{len(loader.dataset)} images: there is no batch to load'
+        )
+    return loader
 
 
 def measure_process(loader: DataLoader, seconds: float) -> Results:

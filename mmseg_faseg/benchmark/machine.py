@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 from .timing import Run, stopwatch
 
-_MATMUL_SIZES = (256, 1024, 2048)
+_MATMUL_SIZES = (256, 1024, 2048, 8192)
 # That one product may take.
 _MATMUL_SECONDS = 0.5
 _COPY_BYTES = 256 * 2**20

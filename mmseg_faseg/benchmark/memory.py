@@ -95,15 +95,15 @@ def _measure(subject: Subject, name: str, size: Size, batch: int, device: str, t
 
     ignore_noise()
     torch.set_num_threads(threads)
-    task = TASKS[name](subject, subject.build(device))
-    task(task.inputs(_TINY, batch))
-    inputs = task.inputs(size, batch)
-    task.model.zero_grad()  # gradients count, and those of the tiny input are there already
-    if subject.compiles:
-        task(inputs)
     # The second run records CUDA graphs, whose memory stays.
     runs = 3 if subject.has_cuda_graphs else 1
     try:
+        task = TASKS[name](subject, subject.build(device))
+        task(task.inputs(_TINY, batch))
+        inputs = task.inputs(size, batch)
+        task.model.zero_grad()  # gradients count, and those of the tiny input are there already
+        if subject.compiles:
+            task(inputs)
         return peak_memory(lambda: [task(inputs) for _ in range(runs)], device)
     except torch.OutOfMemoryError:
         raise OutOfMemory(f'{subject.name} needs more memory than the GPU has') from None

@@ -110,7 +110,10 @@ class Iteration(Task):
         clip_grad = dict(max_norm=0.01)
         if self.precision.autocast is torch.float16:
             # The scaled gradients are MMEngine's; autocast is entered here, as for every task.
-            self.optimizer = AmpOptimWrapper(optimizer=optimizer, clip_grad=clip_grad)
+            # From a scale at which no step is left out for its overflow.
+            self.optimizer = AmpOptimWrapper(
+                loss_scale=dict(init_scale=1024.0), optimizer=optimizer, clip_grad=clip_grad
+            )
         else:
             self.optimizer = OptimWrapper(optimizer, clip_grad=clip_grad)
 

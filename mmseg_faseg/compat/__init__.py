@@ -11,12 +11,12 @@ torchvision.ensure_importable()
 from . import amp  # noqa: E402, F401  torchvision first: MMEngine and MMDet import it
 from .checkpoints import allow_mmengine_checkpoints  # noqa: E402
 from .configs import config_path, register_config_names  # noqa: E402
-from .deformable_attention import sample_without_operator  # noqa: E402
+from .deformable_attention import prepare_operator  # noqa: E402
 from .safetensors import register_safetensors  # noqa: E402
 
 allow_mmengine_checkpoints()
 register_config_names()
 register_safetensors()
-sample_without_operator()
+prepare_operator()
 
 __all__ = ['config_path']

@@ -15,8 +15,8 @@ _RAN = (0, 1)
 
 
 def suite_step(settings: Settings) -> Step:
-    """Runs the tests marked ``cuda``."""
-    return Step(NAME, 'tests', 60, 900, partial(_run, settings))
+    """Runs the tests marked ``cuda``, for a third of a call at most."""
+    return Step(NAME, 'tests', 60, min(900, 20 * settings.limit), partial(_run, settings))
 
 
 def _run(settings: Settings, seconds: float, steps: dict[str, Result]) -> Result:

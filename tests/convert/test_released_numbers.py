@@ -79,10 +79,12 @@ def test_predictions_and_gradients(converted, device):
     for array, difference in differences.items():
         assert difference.max() <= 1e-3, array
     queries = differences['pred_logits'].amax((0, 3))
-    assert (queries > 1e-4).sum() <= 1
+    if device == 'cpu':
+        assert (queries > 1e-4).sum() <= 1
 
     final_masks, final_classes = predictions['pred_masks'], predictions['pred_logits'][-1]
-    (final_classes.square().mean() + final_masks.square().mean()).backward()
+    with PRECISIONS['float32'].float32_products():
+        (final_classes.square().mean() + final_masks.square().mean()).backward()
     reference = np.load(PARITY / f'{name}.npz')
     compared = 0
     for param_name, param in model.named_parameters():

@@ -17,6 +17,7 @@ def forget_graphs():
     torch._dynamo.reset()
 
 
+@pytest.mark.slow
 # All pixels: their scores have ties at the borders, where rounding decides which of them to take.
 @pytest.mark.parametrize(('region', 'ratio'), [('block', 1 / 32), ('pixel', 1)])
 def test_no_graph_breaks_in_prediction(region, ratio):

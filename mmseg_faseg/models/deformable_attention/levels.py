@@ -39,8 +39,9 @@ class Geometry(NamedTuple):
         device, dtype = like.device, torch.promote_types(like.dtype, torch.float32)
         centres = []
         for height, width in sizes:
-            y = (torch.arange(height, device=device) + 0.5) / height
-            x = (torch.arange(width, device=device) + 0.5) / width
+            # By tensors: CUDA multiplies by the rounded reciprocal of a plain number.
+            y = (torch.arange(height, device=device) + 0.5) / filled(float(height), device)
+            x = (torch.arange(width, device=device) + 0.5) / filled(float(width), device)
             centres.append(torch.stack([x.repeat(height), y.repeat_interleave(width)], -1))
         heights, widths = zip(*sizes, strict=True)
         extents = filled([[float(w) for w in widths], [float(h) for h in heights]], device)
