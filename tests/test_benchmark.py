@@ -17,7 +17,7 @@ from mmseg_faseg.benchmark import axes, comparison, memory, scaling, timing
 from mmseg_faseg.benchmark import task as task_module
 from mmseg_faseg.benchmark.axes import Point, growth_exponents
 from mmseg_faseg.benchmark.comparison import Plan, compare
-from mmseg_faseg.benchmark.inputs import feature_maps, label_maps
+from mmseg_faseg.benchmark.inputs import feature_maps, images, label_maps
 from mmseg_faseg.benchmark.parts import time_parts
 from mmseg_faseg.benchmark.precision import PRECISIONS
 from mmseg_faseg.benchmark.report import Report, markdown
@@ -177,6 +177,16 @@ def test_tasks_do_what_they_say(index, subjects, models):
     iteration = TASKS['iteration'](subject, model)
     iteration(iteration.inputs(SIZE, 2))
     assert not torch.equal(before, model.backbone.conv1.weight)
+
+
+def test_large_images_are_tiles_of_scenes():
+    """One scene per image, which is not blank, and another for the next image."""
+    batch = images((520, 600), 2, torch.zeros(3, 1, 1), torch.ones(3, 1, 1))
+    assert batch.shape == (2, 3, 520, 600)
+    assert torch.equal(batch[..., :512, 512:], batch[..., :512, :88])
+    assert torch.equal(batch[..., 512:, :512], batch[..., :8, :512])
+    assert not torch.equal(batch[0], batch[1])
+    assert batch.std() > 1
 
 
 def test_label_maps_look_like_scenes():
