@@ -1,7 +1,7 @@
 """FASeg for MMSegmentation. Importing it registers everything and makes checkpoints loadable."""
 
 from . import compat  # isort: skip  before anything of OpenMMLab's
-from . import datasets, engine, models, visualization
+from . import datasets, engine, explain, models
 from .version import __version__
 
-__all__ = ['__version__', 'compat', 'datasets', 'engine', 'models', 'visualization']
+__all__ = ['__version__', 'compat', 'datasets', 'engine', 'explain', 'models']

@@ -1,9 +1,5 @@
 """A tiny model, tiny images and a way to call the tools, shared by the tests of the whole path."""
 
-import os
-import runpy
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,8 +8,7 @@ import numpy as np
 import pytest
 
 import mmseg_faseg  # noqa: F401  before any of OpenMMLab's packages, as in a config
-
-REPOSITORY = Path(__file__).parents[1]
+from tests.helpers.tools import REPOSITORY, run_tool
 
 _CONFIG = """
 _base_ = [
@@ -132,31 +127,6 @@ def write_config(tiny_data: Path):
         return path
 
     return write
-
-
-def run(*command: object, cwd: Path, **environment: object) -> SimpleNamespace:
-    """Runs a command in ``cwd`` on one thread; its ``returncode``, ``stdout`` and ``stderr``."""
-    env = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHON': sys.executable}
-    env.update({name: str(value) for name, value in environment.items()})
-    return subprocess.run(
-        [str(part) for part in command], cwd=cwd, env=env, capture_output=True, text=True
-    )
-
-
-def call_tool(tool: str, *arguments: object, monkeypatch: pytest.MonkeyPatch, cwd: Path) -> None:
-    """Runs ``tools/{tool}`` within this process, which saves the seconds of its imports."""
-    path = str(REPOSITORY / 'tools' / tool)
-    monkeypatch.setattr(sys, 'argv', [path, *map(str, arguments)])
-    monkeypatch.setenv('LOCAL_RANK', '0')
-    monkeypatch.chdir(cwd)
-    runpy.run_path(path, run_name='__main__')
-
-
-def run_tool(tool: str, *arguments: object, cwd: Path, **environment: object) -> SimpleNamespace:
-    """Runs ``tools/{tool}`` as a user would."""
-    path = REPOSITORY / 'tools' / tool
-    launcher = ['bash'] if tool.endswith('.sh') else [sys.executable]
-    return run(*launcher, path, *arguments, cwd=cwd, **environment)
 
 
 @pytest.fixture(scope='session')

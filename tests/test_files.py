@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from mmseg_faseg.apis.files import whole_file
+from mmseg_faseg.files import whole_file
 
 
 def test_an_error_leaves_what_was_there(tmp_path):

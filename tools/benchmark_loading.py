@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from mmseg_faseg.apis import UserError, add_options, load_config, one_line_errors
-from mmseg_faseg.apis.files import whole_file
 from mmseg_faseg.benchmark import machine
 from mmseg_faseg.benchmark.loading import bottleneck, check_plan, measure
 from mmseg_faseg.benchmark.report import table
+from mmseg_faseg.files import whole_file
 
 
 def parse_args() -> argparse.Namespace:

@@ -3,8 +3,7 @@
 import argparse
 
 from mmseg_faseg.apis import one_line_errors
-from mmseg_faseg.convert import convert_file
-from mmseg_faseg.convert.released import LICENCES
+from mmseg_faseg.apis.convert import LICENCES, convert_file
 
 
 def parse_args() -> argparse.Namespace:

@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from mmseg_faseg.apis import one_line_errors
-from mmseg_faseg.visualization.demo import run_demo
+from mmseg_faseg.apis.demo import run_demo
 
 LEAST_MIOU = 0.70
 

@@ -3,7 +3,7 @@
 import argparse
 
 from mmseg_faseg.apis import one_line_errors
-from mmseg_faseg.apis.publish import publish_model
+from mmseg_faseg.checkpoints.publish import publish_model
 
 
 def parse_args() -> argparse.Namespace:

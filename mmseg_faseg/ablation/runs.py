@@ -18,7 +18,7 @@ from mmengine.config import Config
 
 from ..apis import UserError, load_config, test, train
 from ..apis.complexity import complexity_of, input_size_of
-from ..apis.files import whole_file
+from ..files import whole_file
 from .tables import Result, write_tables
 from .variants import Variant
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..apis.complexity import Complexity
-from ..apis.files import whole_file
+from ..files import whole_file
 from .variants import Variant
 
 

@@ -1,5 +1,5 @@
+from ..errors import UserError, one_line_errors
 from .config import add_options, load_config, work_dir_of
-from .errors import UserError, one_line_errors
 from .run import test, train
 from .stored_config import load_stored_config, only_registered
 

@@ -13,7 +13,7 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import checkpoint as mmengine_checkpoint
 
 from ..engine.data_check import check_data_roots
-from .errors import UserError
+from ..errors import UserError
 
 _CONNECT_SECONDS = 30
 
@@ -35,16 +35,6 @@ def check_data(cfg: Config, dataloaders: Iterable[str]) -> None:
             check_data_roots(*(cfg[loader].dataset for loader in dataloaders))
         except FileNotFoundError as error:
             raise UserError(f'{error} Use --cfg-options data_root=/path{by_environment}.') from None
-
-
-def check_checkpoint(name: str) -> None:
-    """Checks that a checkpoint given by path exists; addresses are left to MMEngine.
-
-    Raises:
-        UserError: There is no such file.
-    """
-    if '://' not in name and not os.path.isfile(os.path.expanduser(name)):
-        raise UserError(f'there is no checkpoint {name}')
 
 
 def check_pretrained(cfg: Config) -> None:

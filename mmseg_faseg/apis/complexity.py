@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
+from ..errors import UserError
 from .config import datasets_of
-from .errors import UserError
 from .model import build_model
 
 # Submodules by the beginning of their names; the prediction is what none of them claims.

@@ -10,7 +10,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.runner import Runner
 
-from .errors import UserError
+from ..errors import UserError
 
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 # Read by MMEngine besides the Runner's arguments, and by us.

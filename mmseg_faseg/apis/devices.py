@@ -7,7 +7,7 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import barrier, init_dist, is_distributed
 
-from .errors import UserError
+from ..errors import UserError
 
 
 def prepare_devices(cfg: Config) -> None:

@@ -7,7 +7,7 @@ import warnings
 
 import torch
 
-from .errors import UserError
+from ..errors import UserError
 
 Version = tuple[int, int]
 

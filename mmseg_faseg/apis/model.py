@@ -7,7 +7,7 @@ from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS
 from torch import nn
 
-from .errors import UserError
+from ..errors import UserError
 
 
 def build_model(cfg: Config) -> nn.Module:

@@ -4,11 +4,11 @@ from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 
+from ..checkpoints.read import check_checkpoint, refused_checkpoints
+from ..errors import UserError
 from ..models import FASegSegmentor
-from .checkpoints import refused_checkpoints
-from .checks import check_checkpoint, check_data, check_pretrained, pretrained_weights
+from .checks import check_data, check_pretrained, pretrained_weights
 from .devices import leave_process_group, prepare_devices
-from .errors import UserError
 from .gpu_memory import explained_out_of_memory
 
 

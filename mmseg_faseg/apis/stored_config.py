@@ -16,9 +16,9 @@ import mmengine.registry.registry as mmengine_registry
 from mmengine.config import Config
 from mmengine.utils import import_modules_from_strings
 
-from .checkpoints import read_checkpoint
+from ..checkpoints.read import read_checkpoint
+from ..errors import UserError
 from .config import apply_options
-from .errors import UserError
 
 # What belongs to the run that stored the config.
 _OF_THE_RUN = ('work_dir', 'load_from', 'resume', 'launcher')

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import torch
 
 from ..apis import UserError
-from ..apis.checks import check_checkpoint
 from ..apis.complexity import complexity_of
 from ..apis.gpus import check_gpu
+from ..checkpoints.read import check_checkpoint
 from . import machine
 from .inputs import Size
 from .memory import OutOfMemory, can_measure, task_memory

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from torch import Tensor, nn
 
 from ..apis import UserError
-from ..models.high_res_attention import BLOCK
+from ..models.decoders.high_res_attention import BLOCK
 
 
 def check_literal(cfg: Config) -> None:

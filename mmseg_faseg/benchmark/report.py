@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..apis import UserError
-from ..apis.files import whole_file
+from ..files import whole_file
 from .timing import ratio
 
 _TASKS = {

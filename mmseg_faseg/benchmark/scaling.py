@@ -12,7 +12,7 @@ import torch
 from mmengine.config import Config
 
 from ..apis import UserError
-from ..apis.files import whole_file
+from ..files import whole_file
 from . import axes, machine
 from .axes import Point, on_axis
 from .comparison import flops_of

@@ -11,10 +11,10 @@ from mmengine.model import revert_sync_batchnorm
 from torch import nn
 
 from ..apis import UserError
-from ..apis.checkpoints import read_checkpoint
 from ..apis.model import build_model
-from ..models.pixel_decoder import FASegPixelDecoder
-from ..models.segmentor import FASegSegmentor
+from ..checkpoints.read import read_checkpoint
+from ..models.decoders.pixel_decoder import FASegPixelDecoder
+from ..models.semantic.segmentor import FASegSegmentor
 from ..registry import MODELS
 
 

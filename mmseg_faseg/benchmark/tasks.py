@@ -6,7 +6,7 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
 from ..apis import UserError
-from ..models.cuda_graphs import CudaGraphs
+from ..models.ops.cuda_graphs import CudaGraphs
 from .inputs import label_maps
 from .literal import LiteralDecoder, check_literal
 from .task import Task

@@ -11,8 +11,8 @@ import torch
 
 from ..apis.gpus import check_build, check_driver, check_gpu, driver_cuda
 from ..benchmark.machine import describe as describe_machine
-from ..models.deformable_attention.attention import choose_backend
-from ..models.deformable_attention.backends import find_mmcv_operator
+from ..models.ops.deformable_attention.attention import choose_backend
+from ..models.ops.deformable_attention.backends import find_mmcv_operator
 from ..version import __version__
 
 _PACKAGES = ('mmcv', 'mmengine', 'mmsegmentation', 'mmdet', 'numpy')

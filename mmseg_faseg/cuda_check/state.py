@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from ..apis import UserError
-from ..apis.files import whole_file
+from ..files import whole_file
 from .report import markdown
 from .settings import Settings
 

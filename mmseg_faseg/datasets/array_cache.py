@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from mmengine.logging import print_log
 
-from ..apis.errors import UserError
-from ..apis.files import whole_file
+from ..errors import UserError
+from ..files import whole_file
 
 try:
     import fcntl

@@ -9,13 +9,15 @@ from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import BaseLoop, Runner
 
+from ..errors import UserError
+
 # What depends on the number of classes: new classes get new weights.
 _PER_CLASS = re.compile(r'(^|\.)(cls_embed|class_weight)(\.|$)')
 # Only trained with, so a model without it gives the same predictions.
 _UNUSED_IN_TEST = 'auxiliary_head.'
 
 
-class CheckpointMismatchError(ValueError):
+class CheckpointMismatchError(UserError):
     """A checkpoint does not fit the model it is loaded into."""
 
 

@@ -17,10 +17,12 @@ from mmseg.registry import DATASETS
 from PIL import Image, UnidentifiedImageError
 from torch import nn
 
+from ..errors import UserError
+
 _SHOWN = 10  # problems named in an error; the rest is counted
 
 
-class DataMismatchError(ValueError):
+class DataMismatchError(UserError):
     """A data set does not fit the model, or its files do not fit each other."""
 
 

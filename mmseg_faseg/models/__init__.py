@@ -1,15 +1,15 @@
-from .attention import FocusAttention
-from .faseg_head import FASegHead
-from .high_res_attention import HighResolutionCrossAttention
-from .pixel_decoder import FASegPixelDecoder
-from .positional_encoding import ConditionalPositionalEncoding
-from .positional_query import (
+from .decoders.focus_attention import FocusAttention
+from .decoders.high_res_attention import HighResolutionCrossAttention
+from .decoders.pixel_decoder import FASegPixelDecoder
+from .decoders.positional_encoding import ConditionalPositionalEncoding
+from .decoders.positional_query import (
     AnchorPositionalQuery,
     DynamicFocusPositionalQuery,
     LearnedPositionalQuery,
 )
-from .segmentor import FASegSegmentor
-from .tta import FASegTTAModel
+from .semantic.head import FASegHead
+from .semantic.segmentor import FASegSegmentor
+from .semantic.tta import FASegTTAModel
 
 __all__ = [
     'AnchorPositionalQuery',

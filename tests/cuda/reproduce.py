@@ -11,11 +11,11 @@ import sys
 import warnings
 
 import torch
-from gpu_subject import small_subject
 from mmengine.runner import set_random_seed
 from torch import Tensor
 
 from mmseg_faseg.benchmark.tasks import Iteration, Segmentor
+from tests.helpers.gpu_subject import small_subject
 
 SIZE, BATCH, ITERATIONS = (96, 128), 2, 2
 _REFUSED = re.compile(r'^(\S+) does not have a deterministic implementation')

@@ -2,10 +2,16 @@
 
 import pytest
 import torch
-from models.small import build_head, feature_maps, head_config, samples
-from models.test_losses import LossHead, metas_of, predictions_of, product_of, targets_of
 
-from mmseg_faseg.models.losses.mask_logits import MaskProduct
+from mmseg_faseg.models.losses.masks import MaskProduct
+from tests.helpers.small_head import build_head, feature_maps, head_config, samples
+from tests.models.losses.test_losses import (
+    LossHead,
+    metas_of,
+    predictions_of,
+    product_of,
+    targets_of,
+)
 
 pytestmark = [
     pytest.mark.cuda,

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from models.test_segmentor import MODES, build_segmentor
 
-from mmseg_faseg.models.cuda_graphs import CudaGraphs
-from mmseg_faseg.models.cuda_recorder import CudaRecorder
+from mmseg_faseg.models.ops.cuda_graphs import CudaGraphs
+from mmseg_faseg.models.ops.cuda_recorder import CudaRecorder
+from tests.helpers.small_segmentor import MODES, build_segmentor
 
 pytestmark = [
     pytest.mark.cuda,
@@ -36,7 +36,7 @@ def exact_products():
 def messages(monkeypatch):
     lines = []
     monkeypatch.setattr(
-        'mmseg_faseg.models.cuda_graphs.print_log', lambda text, **_: lines.append(text)
+        'mmseg_faseg.models.ops.cuda_graphs.print_log', lambda text, **_: lines.append(text)
     )
     return lines
 

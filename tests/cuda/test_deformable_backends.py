@@ -3,7 +3,10 @@
 import pytest
 import torch
 from mmcv.cnn.bricks.transformer import MultiScaleDeformableAttention
-from models.test_deformable_attention import (
+
+from mmseg_faseg.models.ops.deformable_attention import Geometry, deformable_self_attention
+from mmseg_faseg.models.ops.deformable_attention.backends import BACKENDS, find_mmcv_operator
+from tests.models.ops.test_deformable_attention import (
     HEADS,
     POINTS,
     SIZES,
@@ -12,9 +15,6 @@ from models.test_deformable_attention import (
     mmcvs,
     output_and_gradients,
 )
-
-from mmseg_faseg.models.deformable_attention import Geometry, deformable_self_attention
-from mmseg_faseg.models.deformable_attention.backends import BACKENDS, find_mmcv_operator
 
 pytestmark = [
     pytest.mark.cuda,

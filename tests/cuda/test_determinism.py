@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import run
+
+from tests.helpers.tools import run
 
 pytestmark = [
     pytest.mark.slow,

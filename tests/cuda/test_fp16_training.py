@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from gpu_subject import small_subject
 from mmengine.registry import OPTIM_WRAPPERS
 
 from mmseg_faseg.benchmark.tasks import Iteration
 from mmseg_faseg.models.losses import matching
+from tests.helpers.gpu_subject import small_subject
 
 pytestmark = [
     pytest.mark.cuda,

@@ -4,9 +4,9 @@ import gc
 
 import pytest
 import torch
-from gpu_subject import small_subject
 
 from mmseg_faseg.benchmark.tasks import Iteration, Segmentor
+from tests.helpers.gpu_subject import small_subject
 
 pytestmark = [
     pytest.mark.cuda,

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 
 import pytest
 import torch
-from gpu_subject import small_subject
-from models.small import build_head, feature_maps, head_config
 
 from mmseg_faseg.benchmark.tasks import Segmentor
-from mmseg_faseg.models.deformable_attention import backends
+from mmseg_faseg.models.ops.deformable_attention import backends
+from tests.helpers.gpu_subject import small_subject
+from tests.helpers.small_head import build_head, feature_maps, head_config
 
 pytestmark = [
     pytest.mark.cuda,

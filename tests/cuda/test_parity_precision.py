@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from convert.released import PARITY, image_of
-from convert.test_released_numbers import (
+
+from mmseg_faseg.benchmark.precision import PRECISIONS
+from tests.checkpoints.convert.test_released_numbers import (
     MODELS,
     converted,  # noqa: F401  a fixture
     predictions_of,
 )
-
-from mmseg_faseg.benchmark.precision import PRECISIONS
+from tests.helpers.released import PARITY, image_of
 
 pytestmark = [
     pytest.mark.slow,

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from .small import DEVICES, build_head, feature_maps, head_config, samples
+from tests.helpers.small_head import DEVICES, build_head, feature_maps, head_config, samples
 
 CLASSES_IN_VIEW, POINTS = 8, 12544  # their product overflows float16
 GPU = DEVICES[1].marks

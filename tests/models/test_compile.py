@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from .small import build_head, feature_maps, head_config
+from tests.helpers.small_head import build_head, feature_maps, head_config
 
 SIZE = (64, 96)
 # A layer on each level, the second round's first, and one layer in the encoder.

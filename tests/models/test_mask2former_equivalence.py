@@ -4,7 +4,7 @@ import pytest
 import torch
 from mmseg.registry import MODELS
 
-from .small import CLASSES, WIDTH, build_head, feature_maps, head_config, samples
+from tests.helpers.small_head import CLASSES, WIDTH, build_head, feature_maps, head_config, samples
 
 
 @pytest.fixture(scope='module')

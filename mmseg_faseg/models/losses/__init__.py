@@ -1,6 +1,6 @@
 """Matching and losses of all predictions together, with MMDetection's values."""
 
-from .mask_logits import MaskProduct
-from .mask_loss_head import MaskLossHead
+from .mask_losses import MaskLossHead
+from .masks import MaskProduct
 
 __all__ = ['MaskLossHead', 'MaskProduct']

@@ -13,9 +13,9 @@ from mmengine.structures import InstanceData
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from .mask_logits import MaskProduct, MaskTensors
+from .masks import MaskProduct, MaskTensors
 from .matching_costs import Cost, pairwise_costs
-from .point_sampling import SharedPoints, sample_each
+from .points import SharedPoints, sample_each
 
 
 @dataclass

@@ -1,0 +1,1 @@
+"""Released checkpoints, read safely, recognised and renamed."""

@@ -1,0 +1,131 @@
+"""Gives the weights of a released checkpoint our names, accounting for every key."""
+
+from collections import Counter
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ...errors import UserError
+from .key_tables import (
+    DROPPED,
+    NEW,
+    NEW_BEHIND_IMAGENET,
+    PATCH_MERGING,
+    TABLES,
+    fits,
+    look_up,
+)
+from .recognise import Model
+
+_KEYS_NAMED = 5
+
+
+class Accounts(NamedTuple):
+    """Where every key goes.
+
+    Attributes:
+        sources: Our names, and the released names of what they come from.
+        dropped: Released names that find no place, and why.
+        new: Our names that nothing comes from, and why none is needed.
+    """
+
+    sources: dict[str, str]
+    dropped: dict[str, str]
+    new: dict[str, str]
+
+
+def account_for(
+    weights: dict[str, Tensor], model: Model, own: dict[str, Tensor], config: str
+) -> Accounts:
+    """Finds the place of every released key.
+
+    Args:
+        weights: By their released names; those of a backbone alone with ``backbone.`` in front.
+        model: What they are of.
+        own: State of the model that they are for.
+        config: Name of its config, for errors.
+
+    Raises:
+        UserError: A key is unknown or missing, or two keys have one place.
+    """
+    new_rows = NEW
+    if model.method == 'ImageNet':
+        own = {key: value for key, value in own.items() if key.startswith('backbone.')}
+        new_rows = [*NEW, *NEW_BEHIND_IMAGENET]
+    table = TABLES[model.method, model.family]
+    names = {key: look_up(table, key) for key in weights}
+    sources = {name: key for key, name in names.items() if name in own}
+    dropped = {key: look_up(DROPPED, key) for key in weights if key not in sources.values()}
+    new = {name: look_up(new_rows, name) for name in own if name not in sources}
+    _check_accounts(model, config, names, dropped, new)
+    return Accounts(sources, dropped, new)
+
+
+def rename(
+    weights: dict[str, Tensor], sources: dict[str, str], own: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """Released weights by our names, in our shapes, types and order of channels.
+
+    Args:
+        weights: By their released names.
+        sources: As in :class:`Accounts`.
+        own: State of the model that they are for.
+
+    Raises:
+        UserError: Shape or type differ, or a value is not finite.
+    """
+    return {name: _fit(weights[key], key, own[name]) for name, key in sources.items()}
+
+
+def _check_accounts(
+    model: Model,
+    config: str,
+    names: dict[str, str | None],
+    dropped: dict[str, str | None],
+    new: dict[str, str | None],
+) -> None:
+    """Every key is converted, dropped for a reason, or new for a reason, once."""
+    unknown = [key for key, reason in dropped.items() if reason is None]
+    missing = [name for name, reason in new.items() if reason is None]
+    counts = Counter(name for name in names.values() if name)
+    twice = [key for key, name in names.items() if counts[name] > 1]
+    problems = [
+        f'{title}: {_listed(keys)}'
+        for title, keys in (
+            ('keys without a place', unknown),
+            ('nothing for', missing),
+            ('keys for the same place', twice),
+        )
+        if keys
+    ]
+    if problems:
+        raise UserError(f'{model} does not fit {config}: {"; ".join(problems)}')
+
+
+def _fit(value: Tensor, key: str, own: Tensor) -> Tensor:
+    """A released value as ours: order of channels, type, memory of its own."""
+    if value.shape != own.shape:
+        raise UserError(f'{key} has shape {tuple(value.shape)}, expected {tuple(own.shape)}')
+    if value.is_floating_point() != own.is_floating_point():
+        raise UserError(f'{key} holds {value.dtype}, expected {own.dtype}')
+    if key.endswith('.relative_position_index') and not torch.equal(value.to(own), own):
+        raise UserError(f'{key} differs from what the model computes itself')
+    if not value.isfinite().all():
+        raise UserError(f'{key} holds values that are not finite')
+    if fits(PATCH_MERGING, key):
+        value = _reorder_patch_merging(value)
+    return value.to(own.dtype).contiguous().clone()
+
+
+def _reorder_patch_merging(value: Tensor) -> Tensor:
+    """(..., column x row x C) to (..., C x row x column) over the 2 x 2 pixels that are merged.
+
+    Weights of the reduction are (2 C, 4 C), those of the norm (4 C,).
+    """
+    return value.unflatten(-1, (2, 2, -1)).transpose(-3, -1).flatten(-3)
+
+
+def _listed(keys: list[str]) -> str:
+    more = f' and {len(keys) - _KEYS_NAMED} more' if len(keys) > _KEYS_NAMED else ''
+    return ', '.join(keys[:_KEYS_NAMED]) + more

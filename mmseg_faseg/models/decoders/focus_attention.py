@@ -1,0 +1,109 @@
+"""Multi-head attention that can also report where it looked."""
+
+import torch
+import torch.nn.functional as F
+from mmcv.cnn.bricks.transformer import MultiheadAttention
+from torch import Tensor
+
+from ..ops.chunks import piece_bytes
+
+
+class FocusAttention(MultiheadAttention):
+    """MMCV's ``MultiheadAttention``, parameters and all, computed without waste.
+
+    One mask serves all heads. Attention probabilities are materialised only when the focus is
+    asked for; otherwise PyTorch's fused attention runs.
+
+    Args:
+        embed_dims (int): Width C.
+        num_heads (int): Number of heads; must divide C.
+        **kwargs: As in :class:`mmcv.cnn.bricks.transformer.MultiheadAttention`.
+    """
+
+    def __init__(self, embed_dims: int, num_heads: int, **kwargs) -> None:
+        if embed_dims % num_heads:
+            raise ValueError(
+                f'embed_dims must be divisible by num_heads, got {embed_dims} and {num_heads}'
+            )
+        kwargs['batch_first'] = True
+        super().__init__(embed_dims, num_heads, **kwargs)
+
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        query_pos: Tensor | None = None,
+        attn_mask: Tensor | None = None,
+        need_focus: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Attends and adds the result to the query.
+
+        Args:
+            query: (B, Q, C).
+            key: (B, K, C), its positional encoding added.
+            value: (B, K, C).
+            query_pos: (B, Q, C), added to the query only inside the attention.
+            attn_mask: Boolean, (B, 1 or Q, K), True where attention is forbidden. A row must leave
+                something to attend to.
+            need_focus: Whether to return the attention probabilities averaged over heads.
+
+        Returns:
+            The updated query (B, Q, C), and the focus A (B, Q, K) or None.
+        """
+        out, focus = self._attend(
+            query if query_pos is None else query + query_pos, key, value, attn_mask, need_focus
+        )
+        return query + self.dropout_layer(self.proj_drop(out)), focus
+
+    def _attend(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Tensor | None,
+        need_focus: bool,
+    ) -> tuple[Tensor, Tensor | None]:
+        attn = self.attn
+        weights = attn.in_proj_weight.chunk(3)
+        biases = (None,) * 3 if attn.in_proj_bias is None else attn.in_proj_bias.chunk(3)
+        query, key, value = (
+            F.linear(x, weight, bias).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+            for x, weight, bias in zip((query, key, value), weights, biases, strict=True)
+        )
+        if attn_mask is not None:
+            attn_mask = attn_mask.unsqueeze(1)
+        dropout = attn.dropout if self.training else 0.0
+        if need_focus:
+            out, focus = _attend_and_focus(query, key, value, attn_mask, dropout)
+        else:
+            focus = None
+            out = F.scaled_dot_product_attention(
+                query, key, value, None if attn_mask is None else ~attn_mask, dropout
+            )
+        return attn.out_proj(out.transpose(1, 2).flatten(2)), focus
+
+
+def _attend_and_focus(
+    query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None, dropout: float
+) -> tuple[Tensor, Tensor]:
+    """Output (B, heads, Q, d) and head-averaged probabilities (B, Q, K) of all queries.
+
+    As many queries at a time as a piece holds probabilities of: all of them up to 512 x 512.
+    """
+    bytes_per_query = key[..., 0].numel() * key.element_size()
+    count = max(1, piece_bytes(key.device) // bytes_per_query)
+    queries = query.split(count, 2)
+    if attn_mask is None or attn_mask.shape[2] == 1:
+        masks = [attn_mask] * len(queries)
+    else:
+        masks = attn_mask.split(count, 2)
+    outputs, focuses = [], []
+    for part, mask in zip(queries, masks, strict=True):
+        logits = (part * part.shape[-1] ** -0.5) @ key.transpose(-2, -1)
+        if mask is not None:
+            logits.masked_fill_(mask, -torch.inf)
+        probabilities = logits.softmax(-1)
+        focuses.append(probabilities.mean(1))
+        outputs.append(F.dropout(probabilities, dropout).to(value.dtype) @ value)
+    return torch.cat(outputs, 2), torch.cat(focuses, 1)

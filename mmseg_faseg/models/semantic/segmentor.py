@@ -1,0 +1,169 @@
+"""A segmentor that turns masks into class maps in bounded memory."""
+
+import torch
+from mmengine.structures import PixelData
+from mmseg.models import EncoderDecoder
+from mmseg.structures import SegDataSample
+from mmseg.utils import OptSampleList, SampleList
+from torch import Tensor
+
+from ...registry import register
+from ..mask2former_init import load_mask2former
+from ..merging.rows import Box, ScoreMap, Window
+from ..ops.cuda_graphs import CudaGraphs
+
+
+@register
+class FASegSegmentor(EncoderDecoder):
+    """MMSegmentation's ``EncoderDecoder`` whose class maps never need all class scores at once.
+
+    ``EncoderDecoder`` holds the scores of every class at full size twice: 2.3 GiB for 150 classes
+    at 1024 x 2048. Here a few rows of them live at a time; the class map is the same.
+
+    With one class the map is 1 where its score exceeds 0.5 and 0 elsewhere, as in
+    ``EncoderDecoder``.
+
+    Args:
+        keep_scores (bool): Whether predictions keep their class scores, as ``seg_logits``
+            (K, H, W), beside the class map.
+        mask2former (str, optional): Checkpoint of MMSegmentation's Mask2Former to start from,
+            loaded in ``init_weights`` after everything else; see
+            :func:`mmseg_faseg.checkpoints.convert.load_mask2former`.
+        cuda_graphs (bool): Whether ``predict`` runs the network, from images to class probabilities
+            and mask logits, as CUDA graphs; see :class:`CudaGraphs` in ``cuda_graphs.py``. Without
+            a GPU it has no effect.
+        **kwargs: As in :class:`mmseg.models.EncoderDecoder`.
+    """
+
+    def __init__(
+        self,
+        *args,
+        keep_scores: bool = False,
+        mask2former: str | None = None,
+        cuda_graphs: bool = False,
+        **kwargs,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        if not hasattr(self.decode_head, 'predict_masks'):
+            raise TypeError(
+                'FASegSegmentor needs a decode_head with predict_masks, such as FASegHead; '
+                f'got {type(self.decode_head).__name__}, which EncoderDecoder can run'
+            )
+        self.keep_scores = keep_scores
+        self.mask2former = mask2former
+        self.graphs = CudaGraphs() if cuda_graphs else None
+
+    def init_weights(self) -> None:
+        """Initialises all parts, then takes over ``mask2former`` if it is given."""
+        if self.mask2former is None:
+            super().init_weights()
+            return
+        self.backbone.init_cfg = None  # about to be overwritten: no need to fetch it
+        super().init_weights()
+        load_mask2former(self, self.mask2former)
+
+    def train(self, mode: bool = True) -> 'FASegSegmentor':
+        """Sets the mode; training needs the memory of CUDA graphs."""
+        if mode and self.graphs is not None:
+            self.graphs.clear()
+        return super().train(mode)
+
+    def _apply(self, *args, **kwargs) -> 'FASegSegmentor':
+        """Moves or casts the weights; CUDA graphs would keep the old ones."""
+        if self.graphs is not None:
+            self.graphs.clear()
+        return super()._apply(*args, **kwargs)
+
+    @torch.no_grad()
+    def predict(self, inputs: Tensor, data_samples: OptSampleList = None) -> SampleList:
+        """Predicts class maps.
+
+        Args:
+            inputs: Images (B, 3, H, W).
+            data_samples: Their samples; without, the images count as unpadded originals.
+
+        Returns:
+            The samples with ``pred_sem_seg`` (1, H, W), int64, at the original size, and with
+            ``seg_logits`` (K, H, W) if ``keep_scores``.
+        """
+        size = tuple(inputs.shape[-2:])
+        if data_samples is None:
+            data_samples = [
+                SegDataSample(metainfo=dict(ori_shape=size, img_shape=size)) for _ in inputs
+            ]
+        boxes, predictions = self._predict_windows(inputs)
+        with torch.autocast(inputs.device.type, enabled=False):
+            for i, sample in enumerate(data_samples):
+                windows = [
+                    Window.of(box, class_probs[i], mask_logits[i])
+                    for box, (class_probs, mask_logits) in zip(boxes, predictions, strict=True)
+                ]
+                self._add_prediction(sample, _score_map(windows, size, sample.metainfo))
+        return data_samples
+
+    def _predict_windows(self, inputs: Tensor) -> tuple[list[Box], list[tuple[Tensor, Tensor]]]:
+        """Runs the network on every window: where it lies, class probabilities and mask logits."""
+        height, width = inputs.shape[-2:]
+        mode = (self.test_cfg or {}).get('mode', 'whole')
+        if mode == 'whole':
+            boxes = [(0, 0, height, width)]
+        elif mode == 'slide':
+            boxes = _grid(height, width, self.test_cfg['crop_size'], self.test_cfg['stride'])
+        else:
+            raise ValueError(f"test_cfg.mode must be 'whole' or 'slide', got {mode!r}")
+        predictions = []
+        for top, left, h, w in boxes:
+            window = inputs[..., top : top + h, left : left + w]
+            if self.graphs is None:
+                predictions.append(self._network(window))
+            else:
+                predictions.append(self.graphs(self, self._network, window))
+        return boxes, predictions
+
+    def _network(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Class probabilities (B, Q, K) and mask logits (B, Q, H / 4, W / 4) of images."""
+        return self.decode_head.predict_masks(self.extract_feat(images))
+
+    def _add_prediction(self, sample: SegDataSample, score_map: ScoreMap) -> None:
+        device = score_map.windows[0].mask_logits.device
+        classes = torch.empty(1, *score_map.ori_shape, dtype=torch.long, device=device)
+        kept = None
+        for rows, scores in score_map.pieces():
+            if score_map.num_classes == 1:
+                classes[0, rows] = scores[..., 0] > 0.5
+            else:
+                classes[0, rows] = scores.argmax(-1)
+            if self.keep_scores:
+                if kept is None:
+                    kept = scores.new_empty(score_map.num_classes, *score_map.ori_shape)
+                kept[:, rows] = scores.permute(2, 0, 1)
+        sample.pred_sem_seg = PixelData(data=classes)
+        if kept is not None:
+            sample.seg_logits = PixelData(data=kept)
+
+
+def _score_map(windows: list[Window], size: tuple[int, int], img_meta: dict) -> ScoreMap:
+    padding = img_meta.get('img_padding_size', img_meta.get('padding_size', (0, 0, 0, 0)))
+    flip = img_meta.get('flip_direction', 'horizontal') if img_meta.get('flip') else None
+    if flip not in (None, 'horizontal', 'vertical'):
+        raise ValueError(f"flip_direction must be 'horizontal' or 'vertical', got {flip!r}")
+    return ScoreMap(windows, size, tuple(padding), flip, tuple(img_meta['ori_shape'][:2]))
+
+
+def _grid(
+    height: int, width: int, crop_size: tuple[int, int], stride: tuple[int, int]
+) -> list[Box]:
+    """Windows (top, left, height, width) that MMSegmentation's sliding inference visits."""
+    (crop_h, crop_w), (stride_h, stride_w) = crop_size, stride
+    rows = max(height - crop_h + stride_h - 1, 0) // stride_h + 1
+    cols = max(width - crop_w + stride_w - 1, 0) // stride_w + 1
+    return [
+        (
+            max(min(i * stride_h + crop_h, height) - crop_h, 0),
+            max(min(j * stride_w + crop_w, width) - crop_w, 0),
+            min(crop_h, height),
+            min(crop_w, width),
+        )
+        for i in range(rows)
+        for j in range(cols)
+    ]

@@ -1,0 +1,149 @@
+"""The demo trains, evaluates, draws, resumes, and says when it falls short."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.image import imread
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS
+
+from mmseg_faseg.apis import UserError
+from mmseg_faseg.apis.demo import run_demo
+from mmseg_faseg.explain import focus_of_queries, overlay, record_focus
+from tests.helpers.tools import REPOSITORY, run_tool
+
+pytestmark = pytest.mark.slow  # they train, in this process or another
+SMALL = """
+_base_ = ['{repository}/configs/{name}.py']
+loading = dict(batch_size=2, num_workers=0, persistent_workers=False)
+train_dataloader = dict(**loading, dataset=dict(num_images=4))
+val_dataloader = dict(**loading, dataset=dict(num_images=3))
+test_dataloader = val_dataloader
+"""
+
+
+def small_config(folder: Path, name: str) -> str:
+    config = folder / f'{name}_small.py'
+    config.write_text(SMALL.format(repository=REPOSITORY, name=name))
+    return str(config)
+
+
+@pytest.fixture(scope='module')
+def first_run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('demo')
+    config = small_config(folder, 'faseg_toy')
+    arguments = ('--config', config, '--iters', 2, '--data-root', 'data', '--work-dir', 'work')
+    return folder, run_tool('demo.py', *arguments, cwd=folder)
+
+
+def test_too_low_miou_is_said_and_returned(first_run):
+    _, result = first_run
+    assert result.returncode == 1, result.stderr
+    assert re.search(r'reached mIoU 0\.\d{3}, less than the 0.70 it should', result.stderr)
+
+
+def test_says_where_everything_is(first_run):
+    folder, result = first_run
+    found = dict(re.findall(r'^  (data|weights)\s+(\S+)$', result.stdout, re.M))
+    pictures = re.findall(r'^  picture\s+(\S+)$', result.stdout, re.M)
+    assert re.search(r'faseg_toy_small: mIoU 0\.\d{3} on 3 images', result.stdout)
+    assert len(list((folder / found['data']).rglob('*.png'))) == 14
+    assert (folder / found['weights']).is_file()
+    assert {Path(picture).name for picture in pictures} == {'predictions.png', 'focus.png'}
+    for picture in pictures:
+        pixels = imread(folder / picture)
+        assert min(pixels.shape[:2]) > 100
+        assert pixels.std() > 0.05
+
+
+def test_second_call_trains_nothing(first_run, monkeypatch, capsys):
+    folder, first = first_run
+    monkeypatch.setattr('mmseg_faseg.apis.demo.train', None)
+    config = small_config(folder, 'faseg_toy')
+    miou = run_demo(config, str(folder / 'work'), data_root=str(folder / 'data'), iters=2)
+    assert 'Training is done already' in capsys.readouterr().out
+    assert f'mIoU {miou:.3f} on' in first.stdout
+
+
+def test_interrupted_training_goes_on(first_run, tmp_path):
+    folder, _ = first_run
+    latest = folder / 'work/iter_2.pth'
+    (tmp_path / 'last_checkpoint').write_text(str(latest))
+    config = small_config(folder, 'faseg_toy')
+    run_demo(config, str(tmp_path), data_root=str(folder / 'data'), iters=3)
+    logs = [file.read_text() for file in tmp_path.glob('*/*.log')]
+    assert any('resumed epoch: 0, iter: 2' in log for log in logs)
+    assert (tmp_path / 'iter_3.pth').is_file()
+
+
+def test_baseline_and_missing_checkpoint(first_run, tmp_path):
+    folder, _ = first_run
+    config = small_config(folder, 'mask2former_toy')
+    options = dict(work_dir=str(tmp_path), data_root=str(folder / 'data'))
+    miou = run_demo(config, iters=1, **options)
+    assert 0 <= miou < 0.7
+    assert (tmp_path / 'predictions.png').is_file()
+    assert not (tmp_path / 'focus.png').exists()  # Mask2Former has no focus
+    with pytest.raises(UserError, match='nothing.pth'):
+        run_demo(config, checkpoint='nothing.pth', **options)
+
+
+def test_toy_configs_share_data_schedule_and_seed():
+    faseg, mask2former = (
+        Config.fromfile(REPOSITORY / f'configs/{name}_toy.py') for name in ('faseg', 'mask2former')
+    )
+    for key in (
+        'train_dataloader',
+        'val_dataloader',
+        'optim_wrapper',
+        'param_scheduler',
+        'train_cfg',
+        'randomness',
+    ):
+        assert faseg[key] == mask2former[key]
+    assert faseg.model.backbone == mask2former.model.backbone
+    assert faseg.model.decode_head.transformer_decoder.num_layers % 4 == 1
+
+
+@pytest.fixture(scope='module')
+def model():
+    init_default_scope('mmseg')
+    torch.manual_seed(0)
+    cfg = Config.fromfile(REPOSITORY / 'configs/faseg_toy.py').model
+    return MODELS.build(cfg).eval()
+
+
+def test_focus_is_that_of_the_layers(model):
+    inputs = torch.randn(1, 3, 96, 160)
+    with record_focus(model) as recorded, torch.no_grad():
+        model.decode_head(model.extract_feat(inputs))
+    assert sorted(recorded) == [0, 1, 2, 4, 5, 6]  # HRCA's and the last layer report none
+    for layer, focus in recorded.items():
+        tokens = (96 * 160) // (32 >> layer % 4) ** 2
+        assert focus.shape == (1, 20, tokens)
+        torch.testing.assert_close(focus.sum(-1), torch.ones(1, 20))
+    with torch.no_grad():
+        model.decode_head(model.extract_feat(inputs + 1))
+    assert len(recorded) == 6
+
+
+def test_one_query_per_class_with_maps_of_its_levels(model):
+    torch.nn.init.normal_(model.decode_head.cls_embed.weight, std=3)
+    queries = focus_of_queries(model, torch.randn(1, 3, 96, 160))
+    labels = [query.label for query in queries]
+    assert labels and labels == sorted(set(labels))
+    for query in queries:
+        assert query.mask.shape == (96, 160)
+        shapes = [query.focus[layer].shape for layer in (0, 1, 2)]
+        assert shapes == [(3, 5), (6, 10), (12, 20)]
+
+
+def test_overlay_mixes_image_and_palette():
+    image = np.full((1, 3, 3), 100, np.uint8)
+    labels = np.array([[0, 1, 255]], np.uint8)
+    painted = overlay(image, labels, [[200, 0, 0], [0, 200, 0]], opacity=0.5)
+    assert painted.tolist() == [[[150, 50, 50], [50, 150, 50], [50, 50, 50]]]

@@ -1,0 +1,156 @@
+"""Two processes on one machine, talking through gloo; the scripts that start them."""
+
+import json
+import re
+import socket
+import stat
+
+import pytest
+import torch
+
+from tests.apis.test_tools import logged_metrics, metrics_in
+from tests.helpers.tools import run_tool
+
+pytestmark = pytest.mark.skipif(
+    torch.cuda.is_available(), reason='there is a GPU: processes would use NCCL, one GPU each'
+)
+
+# Imported by the config of the run: each process notes its weights and what it trained on.
+_HOOK = """
+import hashlib, json, os
+from pathlib import Path
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+
+@HOOKS.register_module()
+class NoteHook(Hook):
+    images = []
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        self.images += [os.path.basename(sample.img_path) for sample in data_batch['data_samples']]
+
+    def after_train(self, runner):
+        digest = hashlib.sha256()
+        for tensor in runner.model.module.parameters():
+            digest.update(tensor.detach().numpy().tobytes())
+        wrapper = type(runner.model).__name__
+        note = dict(weights=digest.hexdigest(), images=self.images, wrapper=wrapper)
+        Path(f'rank{runner.rank}.json').write_text(json.dumps(note))
+"""
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        return free.getsockname()[1]
+
+
+@pytest.mark.slow
+def test_two_processes_end_with_equal_weights(write_config, tmp_path, port):
+    (tmp_path / 'note_hook.py').write_text(_HOOK)
+    config = write_config(
+        tmp_path / 'tiny.py',
+        "custom_hooks = [dict(type='NoteHook')]",
+        imports=('mmseg_faseg', 'note_hook'),
+    )
+    result = run_tool('dist_train.sh', config, 2, cwd=tmp_path, PORT=port, PYTHONPATH=tmp_path)
+    assert result.returncode == 0, result.stderr
+    notes = [json.loads((tmp_path / f'rank{rank}.json').read_text()) for rank in (0, 1)]
+    assert notes[0]['wrapper'] == 'MMDistributedDataParallel'
+    assert notes[0]['weights'] == notes[1]['weights']
+    # They worked on different images, so it is not chance.
+    assert notes[0]['images'] != notes[1]['images']
+    assert (tmp_path / 'work_dirs' / 'tiny' / 'iter_4.pth').is_file()
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_metrics_of_one(trained, tmp_path, port):
+    """Five images: the second process gets one of them again, which must not count twice."""
+    result = run_tool(
+        'dist_test.sh', trained.config, trained.checkpoint, 2, '--work-dir', tmp_path / 'two',
+        cwd=tmp_path, PORT=port,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert re.search(r'Iter\(test\) \[3/3\]', result.stdout)
+    assert metrics_in(tmp_path / 'two') == logged_metrics(trained.work_dir)
+
+
+@pytest.fixture
+def echo(tmp_path):
+    """A stand-in for Python and srun that prints its arguments, one per line."""
+    script = tmp_path / 'srun'
+    script.write_text('#!/bin/sh\nfor argument; do echo "$argument"; done\n')
+    script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    return script
+
+
+@pytest.mark.parametrize(
+    ('script', 'arguments', 'tool', 'given'),
+    [
+        ('dist_train.sh', ['a b.py', 8], 'train.py', ['a b.py']),
+        ('dist_test.sh', ['a b.py', 'c.pth', 8], 'test.py', ['a b.py', 'c.pth']),
+    ],
+)
+def test_several_machines_by_environment(tmp_path, echo, script, arguments, tool, given):
+    result = run_tool(
+        script, *arguments, '--amp', cwd=tmp_path,
+        PYTHON=echo, NNODES=4, NODE_RANK=3, MASTER_ADDR='10.0.0.1', PORT=1234,
+    )  # fmt: skip
+    words = result.stdout.splitlines()
+    assert words[:7] == [
+        '-m',
+        'torch.distributed.run',
+        '--nnodes=4',
+        '--node-rank=3',
+        '--master-addr=10.0.0.1',
+        '--master-port=1234',
+        '--nproc-per-node=8',
+    ]
+    assert words[7].endswith(f'tools/{tool}')
+    assert words[8:] == [*given, '--launcher', 'pytorch', '--amp']
+
+
+@pytest.mark.parametrize(
+    ('script', 'arguments', 'tool', 'given'),
+    [
+        ('slurm_train.sh', ['part', 'job', 'a.py'], 'train.py', ['a.py']),
+        ('slurm_test.sh', ['part', 'job', 'a.py', 'c.pth'], 'test.py', ['a.py', 'c.pth']),
+    ],
+)
+def test_slurm_usage_of_mmseg(tmp_path, echo, script, arguments, tool, given):
+    result = run_tool(
+        script, *arguments, '--resume', cwd=tmp_path,
+        PATH=f'{tmp_path}:/usr/bin:/bin', GPUS=16, GPUS_PER_NODE=8, CPUS_PER_TASK=2,
+        SRUN_ARGS='--quotatype=spot --mem=8G',
+    )  # fmt: skip
+    words = result.stdout.splitlines()
+    assert {'--partition=part', '--job-name=job', '--quotatype=spot', '--mem=8G'} <= set(words)
+    assert {'--ntasks=16', '--ntasks-per-node=8', '--gres=gpu:8'} <= set(words)
+    assert '--cpus-per-task=2' in words
+    position = next(i for i, word in enumerate(words) if word.endswith(f'tools/{tool}'))
+    assert words[position + 1 :] == [*given, '--launcher', 'slurm', '--resume']
+
+
+@pytest.mark.parametrize(
+    'script', ['dist_train.sh', 'dist_test.sh', 'slurm_train.sh', 'slurm_test.sh']
+)
+def test_too_few_arguments_print_usage(tmp_path, script):
+    result = run_tool(script, 'config.py', cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr.startswith('usage: ')
+
+
+def test_more_processes_than_gpus_is_one_line(monkeypatch):
+    from mmengine.config import Config
+
+    from mmseg_faseg.apis import UserError, devices
+
+    monkeypatch.setattr(devices, 'get_device', lambda: 'cuda')
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 1)
+    monkeypatch.setenv('LOCAL_WORLD_SIZE', '2')
+    with pytest.raises(UserError, match='2 processes .* but 1 GPU'):
+        devices.prepare_devices(Config(dict(launcher='pytorch', model=dict())))
+    monkeypatch.setenv('LOCAL_WORLD_SIZE', '1')
+    devices.prepare_devices(Config(dict(launcher='pytorch', model=dict())))

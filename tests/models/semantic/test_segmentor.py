@@ -1,0 +1,152 @@
+"""FASegSegmentor makes EncoderDecoder's class maps, of the right size and in bounded memory."""
+
+import pytest
+import torch
+from mmseg.models import EncoderDecoder
+
+from mmseg_faseg.models.merging import rows as class_map
+from mmseg_faseg.models.merging.rows import resize_rows
+from tests.helpers.small_head import samples
+from tests.helpers.small_segmentor import MODES, build_segmentor, sample
+
+CASES = {
+    'plain': ((64, 96), (64, 96), (0, 0, 0, 0), None),
+    'padded': ((64, 96), (50, 90), (0, 6, 0, 14), None),
+    'resized': ((96, 64), (133, 71), (0, 0, 0, 0), None),
+    'shrunk': ((160, 128), (41, 37), (0, 3, 0, 5), None),
+    'flipped': ((64, 96), (80, 99), (0, 6, 0, 14), 'horizontal'),
+    'upside down': ((64, 96), (80, 99), (0, 6, 0, 14), 'vertical'),
+    'odd': ((75, 61), (75, 61), (0, 0, 0, 0), None),
+}
+
+
+@pytest.mark.parametrize('case', CASES)
+@pytest.mark.parametrize('mode', MODES)
+def test_same_scores_as_encoder_decoder(monkeypatch, case, mode):
+    size, ori_shape, padding, flip = CASES[case]
+    monkeypatch.setattr(class_map, 'piece_bytes', lambda _: 80_000)  # several pieces, even here
+    model = build_segmentor(MODES[mode]).double()
+    model.keep_scores = True
+    inputs = torch.randn(2, 3, *size, dtype=torch.float64)
+    ours = model.predict(inputs, [sample(size, ori_shape, padding, flip) for _ in range(2)])
+    with torch.no_grad():
+        stock = EncoderDecoder.predict(
+            model, inputs, [sample(size, ori_shape, padding, flip) for _ in range(2)]
+        )
+    for got, expected in zip(ours, stock, strict=True):
+        assert got.pred_sem_seg.data.shape == (1, *ori_shape)
+        torch.testing.assert_close(got.seg_logits.data, expected.seg_logits.data, rtol=0, atol=1e-9)
+        assert (got.pred_sem_seg.data == expected.pred_sem_seg.data).all()
+
+
+def test_scores_are_kept_only_when_asked_for():
+    model = build_segmentor()
+    assert 'seg_logits' not in model.predict(torch.randn(1, 3, 64, 64))[0]
+    model.keep_scores = True
+    assert model.predict(torch.randn(1, 3, 64, 64))[0].seg_logits.data.shape == (5, 64, 64)
+
+
+@pytest.mark.parametrize('size', [(4, 7), (32, 24), (9, 50)])
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+def test_rows_are_those_of_interpolate(size, dtype):
+    maps = torch.randn(3, 9, 7, dtype=dtype)
+    whole = torch.nn.functional.interpolate(maps[None], size, mode='bilinear')[0]
+    maps = maps.permute(1, 2, 0)
+    rows = [resize_rows(maps, size, i, min(i + 3, size[0])) for i in range(0, size[0], 3)]
+    torch.testing.assert_close(torch.cat(rows).permute(2, 0, 1), whole, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize('mode', MODES)
+@pytest.mark.parametrize('num_classes', [1, 2, 847])
+def test_any_number_of_classes(num_classes, mode):
+    model = build_segmentor(MODES[mode], num_classes=num_classes)
+    classes = model.predict(torch.randn(1, 3, 64, 96))[0].pred_sem_seg.data
+    assert classes.shape == (1, 64, 96)
+    assert classes.max() < max(num_classes, 2)
+    labels = torch.randint(0, num_classes, (2, 4, 1)).repeat_interleave(16, 1).expand(-1, -1, 64)
+    losses = model.train()(torch.randn(2, 3, 64, 64), samples(labels), mode='loss')
+    assert len(losses) == 14 * 3
+    total = sum(losses.values())
+    total.backward()
+    assert total.isfinite()
+
+
+def test_one_class_is_where_its_score_exceeds_a_half():
+    model = build_segmentor(num_classes=1)
+    model.decode_head.cls_embed.weight.data.zero_()
+    model.decode_head.cls_embed.bias.data = torch.tensor([-1.8, 0.0])  # seven times 0.14 at most
+    model.keep_scores = True
+    inputs = torch.randn(1, 3, 64, 64)
+    ours = model.predict(inputs)[0]
+    assert ours.pred_sem_seg.data.unique().tolist() == [0, 1]
+    assert (ours.pred_sem_seg.data == (ours.seg_logits.data > 0.5)).all()
+    with torch.no_grad():
+        stock = EncoderDecoder.predict(model, inputs)[0]
+    assert (stock.pred_sem_seg.data == ours.pred_sem_seg.data).all()
+
+
+@pytest.mark.parametrize('size', [(64, 64), (30, 41), (97, 33), (8, 8)])
+def test_any_input_size_trains(size):
+    model = build_segmentor().train()
+    model.backbone.eval()  # batch norm has nothing to average over at 1 x 1
+    labels = torch.randint(0, 5, (1, *size))
+    losses = model(torch.randn(1, 3, *size), samples(labels), mode='loss')
+    assert sum(losses.values()).isfinite()
+
+
+def test_all_pixels_ignored_still_trains():
+    model = build_segmentor().train()
+    losses = model(torch.randn(2, 3, 64, 64), samples(torch.full((2, 64, 64), 255)), mode='loss')
+    sum(losses.values()).backward()
+    assert all(loss.isfinite() for loss in losses.values())
+    assert model.decode_head.cls_embed.weight.grad.isfinite().all()
+
+
+def test_diverged_weights_name_the_image():
+    model = build_segmentor().train()
+    model.decode_head.query_feat.weight.data[0] = torch.nan
+    with pytest.raises(FloatingPointError, match='scene.png: class logits and mask logits are not'):
+        model(torch.randn(2, 3, 64, 64), samples(torch.zeros(2, 64, 64).long()), mode='loss')
+
+
+def test_masks_that_forbid_everything_do_no_harm():
+    model = build_segmentor()
+    torch.nn.init.constant_(model.decode_head.mask_embed[-1].weight, 0)
+    torch.nn.init.constant_(model.decode_head.mask_embed[-1].bias, -100)
+    torch.nn.init.constant_(model.decode_head.pixel_decoder.mask_feature.weight, 0)
+    torch.nn.init.constant_(model.decode_head.pixel_decoder.mask_feature.bias, 1)
+    class_logits, mask_logits = model(torch.randn(1, 3, 64, 64))
+    assert (torch.stack(mask_logits) < -1000).all()
+    assert torch.stack(class_logits).isfinite().all()
+
+
+def test_tensor_mode_gives_all_predictions():
+    class_logits, mask_logits = build_segmentor()(torch.randn(1, 3, 64, 96), mode='tensor')
+    assert len(class_logits) == len(mask_logits) == 14
+    assert mask_logits[0].shape == (1, 7, 16, 24)
+
+
+def test_stock_encoder_decoder_runs_the_head():
+    inputs = torch.randn(1, 3, 64, 96)
+    maps = [
+        build_segmentor(kind=kind).predict(inputs)[0].pred_sem_seg.data
+        for kind in ('FASegSegmentor', 'EncoderDecoder')
+    ]
+    assert (maps[0] == maps[1]).all()
+
+
+def test_head_without_predict_masks_is_refused():
+    with pytest.raises(TypeError, match='got Mask2FormerHead, which EncoderDecoder can run'):
+        build_segmentor(base='mask2former')
+
+
+def test_diagonal_flips_are_refused():
+    with pytest.raises(ValueError, match="must be 'horizontal' or 'vertical', got 'diagonal'"):
+        build_segmentor().predict(
+            torch.randn(1, 3, 64, 64), [sample((64, 64), (64, 64), flip='diagonal')]
+        )
+
+
+def test_unknown_mode_is_refused():
+    with pytest.raises(ValueError, match="must be 'whole' or 'slide', got 'tiles'"):
+        build_segmentor(dict(mode='tiles')).predict(torch.randn(1, 3, 32, 32))
