@@ -4,14 +4,8 @@ import pytest
 import torch
 
 from mmseg_faseg.models.losses.masks import MaskProduct
+from tests.helpers.losses import build_losses, predictions_of, product_of, targets_of
 from tests.helpers.small_head import build_head, feature_maps, head_config, samples
-from tests.models.losses.test_losses import (
-    LossHead,
-    metas_of,
-    predictions_of,
-    product_of,
-    targets_of,
-)
 
 pytestmark = [
     pytest.mark.cuda,
@@ -75,14 +69,13 @@ def test_predictions_and_gradients_of_the_head(dtype, tolerance, device='cuda'):
 
 
 def losses_of_equal_predictions(device, dtype):
-    head = LossHead()
+    head = build_losses()
     leaves = [predictions_of(len(COUNTS))[0], *product_of(len(COUNTS))]
     leaves = [x.detach().to(device, dtype).requires_grad_() for x in leaves]
     losses = head.losses_of(
         leaves[0],
         MaskProduct(*leaves[1:]),
         targets_of(COUNTS, device=device),
-        metas_of(COUNTS),
     )
     sum(value.sum() for value in losses.values()).backward()
     names = ('classes', 'embeddings', 'features', 'bias')

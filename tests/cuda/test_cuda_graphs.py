@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from mmseg_faseg.models.ops.cuda_graphs import CudaGraphs
-from mmseg_faseg.models.ops.cuda_recorder import CudaRecorder
+from mmseg_faseg.models.ops.cuda_graphs import CudaGraphs, CudaRecorder
 from tests.helpers.small_segmentor import MODES, build_segmentor
 
 pytestmark = [

@@ -2,11 +2,10 @@
 
 import pytest
 import torch
-from mmcv.cnn.bricks.transformer import MultiScaleDeformableAttention
 
-from mmseg_faseg.models.ops.deformable_attention import Geometry, deformable_self_attention
+from mmseg_faseg.models.ops.deformable_attention import DeformableSelfAttention, Geometry
 from mmseg_faseg.models.ops.deformable_attention.backends import BACKENDS, find_mmcv_operator
-from tests.models.ops.test_deformable_attention import (
+from tests.helpers.deformable import (
     HEADS,
     POINTS,
     SIZES,
@@ -62,7 +61,7 @@ def test_output_and_gradients_equal_mmcvs(backend, queries, device='cuda'):
 def module_and_tokens(device):
     """MMCV's module with weights of some size, its input and the geometry."""
     torch.manual_seed(0)
-    attn = MultiScaleDeformableAttention(WIDTH, HEADS, 3, POINTS, dropout=0.0, batch_first=True)
+    attn = DeformableSelfAttention(WIDTH, HEADS, 3, POINTS, dropout=0.0, batch_first=True)
     for param in attn.parameters():
         torch.nn.init.normal_(param, std=0.3)
     tokens, pos = torch.randn(2, TOKENS, WIDTH), torch.randn(1, TOKENS, WIDTH)
@@ -75,7 +74,7 @@ def attended(device, backend, dtype=None):
     attn, tokens, pos, geometry = module_and_tokens(device)
     leaves = [tokens.requires_grad_(), *attn.parameters()]
     with torch.autocast(device, dtype, enabled=dtype is not None):
-        out = deformable_self_attention(attn, tokens, pos, geometry, backend)
+        out = attn(tokens, pos, geometry, backend)
     torch.manual_seed(1)
     weight = torch.randn(out.shape).to(device)
     return [x.float() for x in (out, *torch.autograd.grad((out.float() * weight).sum(), leaves))]

@@ -6,29 +6,28 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS
 
-from mmseg_faseg.models.merging.rows import ScoreMap, Window
-from mmseg_faseg.models.ops.chunks import piece_bytes
+from mmseg_faseg.models.merging.rows import MaskRows, Window
+from mmseg_faseg.models.merging.semantic import score_chunks
+from mmseg_faseg.models.ops.chunks import chunk_bytes
 from tests.helpers.live_tensors import LiveTensors
 from tests.helpers.small_head import CONFIGS, feature_maps
 
 HEIGHT, WIDTH, CLASSES = 1024, 2048, 150
 
 
-def test_class_map_is_made_in_small_pieces():
+def test_class_map_is_made_in_small_chunks():
     """All scores at once would be 1.2 GB, all masks 0.8 GB."""
-    window = Window(
-        0, 0, HEIGHT, WIDTH, torch.rand(100, CLASSES), torch.randn(HEIGHT // 4, WIDTH // 4, 100)
-    )
-    scores = ScoreMap([window], (HEIGHT, WIDTH), (0, 0, 0, 0), None, (HEIGHT, WIDTH))
+    window = Window(0, 0, HEIGHT, WIDTH, torch.randn(HEIGHT // 4, WIDTH // 4, 100))
+    image = MaskRows([window], (HEIGHT, WIDTH), (0, 0, 0, 0), None, (HEIGHT, WIDTH))
     with LiveTensors() as tensors:
-        for rows, piece in scores.pieces():
-            assert piece.shape == (rows.stop - rows.start, WIDTH, CLASSES)
+        for rows, scores in score_chunks(image, [torch.rand(100, CLASSES)]):
+            assert scores.shape == (rows.stop - rows.start, WIDTH, CLASSES)
             if rows.stop > 100:
                 break
     assert rows.start > 0
-    piece = piece_bytes(window.mask_logits.device)
-    assert tensors.largest <= piece / 2
-    assert tensors.peak <= 1.5 * piece
+    chunk = chunk_bytes(window.mask_logits.device)
+    assert tensors.largest <= chunk / 2
+    assert tensors.peak <= 1.5 * chunk
 
 
 @pytest.mark.slow

@@ -1,11 +1,30 @@
 """Multi-head attention that can also report where it looked."""
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from mmcv.cnn.bricks.transformer import MultiheadAttention
 from torch import Tensor
 
-from ..ops.chunks import piece_bytes
+from ..ops.chunks import chunk_bytes
+from .layer_view import LayerView
+
+
+class Attended(NamedTuple):
+    """What a cross-attention takes besides the query, as in ``FocusAttention.forward``.
+
+    Attributes:
+        query_pos: (B, Q, C).
+        key: (B, K, C).
+        value: (B, K, C).
+        attn_mask: (B, 1 or Q, K) or None.
+    """
+
+    query_pos: Tensor
+    key: Tensor
+    value: Tensor
+    attn_mask: Tensor | None
 
 
 class FocusAttention(MultiheadAttention):
@@ -20,6 +39,8 @@ class FocusAttention(MultiheadAttention):
         **kwargs: As in :class:`mmcv.cnn.bricks.transformer.MultiheadAttention`.
     """
 
+    reads_embed = False  # its positional query is the view's
+
     def __init__(self, embed_dims: int, num_heads: int, **kwargs) -> None:
         if embed_dims % num_heads:
             raise ValueError(
@@ -27,6 +48,10 @@ class FocusAttention(MultiheadAttention):
             )
         kwargs['batch_first'] = True
         super().__init__(embed_dims, num_heads, **kwargs)
+
+    def attended(self, view: LayerView) -> Attended:
+        """What this cross-attention attends to: the level, where the last masks allow it."""
+        return Attended(view.query_pos, view.level.key, view.level.value, view.attn_mask)
 
     def forward(
         self,
@@ -89,10 +114,10 @@ def _attend_and_focus(
 ) -> tuple[Tensor, Tensor]:
     """Output (B, heads, Q, d) and head-averaged probabilities (B, Q, K) of all queries.
 
-    As many queries at a time as a piece holds probabilities of: all of them up to 512 x 512.
+    As many queries at a time as a chunk holds probabilities of: all of them up to 512 x 512.
     """
     bytes_per_query = key[..., 0].numel() * key.element_size()
-    count = max(1, piece_bytes(key.device) // bytes_per_query)
+    count = max(1, chunk_bytes(key.device) // bytes_per_query)
     queries = query.split(count, 2)
     if attn_mask is None or attn_mask.shape[2] == 1:
         masks = [attn_mask] * len(queries)

@@ -5,7 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...registry import register
-from .focus_attention import FocusAttention
+from .focus_attention import Attended, FocusAttention
+from .layer_view import LayerView
 
 # Level-3 tokens under one level-0 token: 1/4 against 1/32 of the input, in each direction.
 BLOCK = 8
@@ -50,43 +51,42 @@ class HighResolutionCrossAttention(FocusAttention):
         self.ratio = ratio
         self.query_pos = query_pos
 
-    def forward(
-        self,
-        query: Tensor,
-        features: Tensor,
-        key_pos: Tensor,
-        level_embed: Tensor,
-        focus: Tensor,
-        coarse_size: tuple[int, int],
-        size: tuple[int, int],
-        query_pos: Tensor | None = None,
-    ) -> tuple[Tensor, None]:
-        """Chooses regions, gathers their tokens and attends to them.
+    @property
+    def reads_embed(self) -> bool:
+        """Whether its positional query is the learned embedding B."""
+        return self.query_pos == 'learned'
 
-        Args:
-            query: (B, Q, C).
-            features: High-resolution tokens, (B, HW_3, C).
-            key_pos: Their positional encoding, (B or 1, HW_3, C).
-            level_embed: (C,), added to the chosen tokens.
-            focus: A of the coarse layer, (B, Q, HW_0).
-            coarse_size: (H_0, W_0).
-            size: (H_3, W_3).
-            query_pos: (B, Q, C).
-
-        Returns:
-            The updated query (B, Q, C); no focus.
+    def attended(self, view: LayerView) -> Attended:
+        """Chooses regions and gathers their tokens.
 
         Raises:
             ValueError: If the high-resolution level is too small to give every coarse token a
                 token of its own.
         """
+        level = view.level
         index, padding = _SELECTORS[self.region](
-            focus.detach().sum(1), coarse_size, size, self.ratio
+            view.coarse_focus.detach().sum(1), view.coarsest.size, level.size, self.ratio
         )
-        value = _take(features, index) + level_embed
-        key = value + _take(key_pos, index)
-        mask = None if padding is None else padding.unsqueeze(1)
-        return super().forward(query, key, value, query_pos, mask)
+        value = _take(level.features, index) + level.level_embed
+        key = value + _take(level.key_pos, index)
+        return Attended(
+            view.query_pos if self.query_pos == 'dynamic' else view.query_embed,
+            key,
+            value,
+            None if padding is None else padding.unsqueeze(1),
+        )
+
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        query_pos: Tensor | None = None,
+        attn_mask: Tensor | None = None,
+        need_focus: bool = False,
+    ) -> tuple[Tensor, None]:
+        """Attends to what ``attended`` gathered, as ``FocusAttention``; never reports a focus."""
+        return super().forward(query, key, value, query_pos, attn_mask)
 
 
 def select_blocks(

@@ -11,8 +11,8 @@ from mmengine.model import ModuleList, xavier_init
 from torch import Tensor, nn
 
 from ...registry import MODELS, register
-from ..ops.chunks import piece_bytes
-from ..ops.deformable_attention import Geometry, check_backend, deformable_self_attention
+from ..ops.deformable_attention import check_backend
+from .deformable_encoder import take_over_encoder
 from .positional_encoding import ConditionalPositionalEncoding
 
 
@@ -62,6 +62,7 @@ class FASegPixelDecoder(MSDeformAttnPixelDecoder):
         if self.encoder.num_cp > 0:
             raise ValueError(f'encoder.num_cp is not supported, got {self.encoder.num_cp}')
         self.deformable_backend = deformable_backend
+        take_over_encoder(self.encoder)
         del self.postional_encoding  # MMDetection's sinusoid, misspelt there
         self.positional_encoding = _build_encoding(positional_encoding, feat_channels, num_outs)
         self.position_convs = ModuleList()
@@ -133,30 +134,11 @@ class FASegPixelDecoder(MSDeformAttnPixelDecoder):
             ],
             1,
         )
-        attn = self.encoder.layers[0].self_attn
-        geometry = Geometry.of(sizes, attn.num_heads, attn.num_points, tokens)
-        for layer in self.encoder.layers:
-            tokens = deformable_self_attention(
-                layer.self_attn, tokens, pos, geometry, self.deformable_backend
-            )
-            tokens = _feed_forward(layer, tokens)
+        tokens = self.encoder(tokens, pos, sizes, self.deformable_backend)
         levels = tokens.split([h * w for h, w in sizes], 1)
         return [
             x.unflatten(1, size).permute(0, 3, 1, 2) for x, size in zip(levels, sizes, strict=True)
         ]
-
-
-def _feed_forward(layer: nn.Module, tokens: Tensor) -> Tensor:
-    """The rest of an encoder layer, (B, N, C), in pieces if nothing is kept for a backward pass."""
-
-    def run(piece: Tensor) -> Tensor:
-        return layer.norms[1](layer.ffn(layer.norms[0](piece)))
-
-    if torch.is_grad_enabled():
-        return run(tokens)
-    hidden_bytes = len(tokens) * layer.ffn.feedforward_channels * tokens.element_size()
-    count = max(1, piece_bytes(tokens.device) // hidden_bytes)
-    return torch.cat([run(piece) for piece in tokens.split(count, 1)], 1)
 
 
 def _build_encoding(config: dict | None, width: int, num_levels: int) -> nn.Module:

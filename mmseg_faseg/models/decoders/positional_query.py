@@ -1,8 +1,7 @@
 """Query-side positional encodings: dynamic (DFPQ), learned (Mask2Former) and anchor.
 
-A generator is asked for a positional query once before the first layer and again after every
-layer. ``needs`` says what it looks at: the last layer's 'focus', the last predicted 'masks', or
-'nothing'.
+A new one is a subclass of :class:`PositionalQuery`, registered with
+``mmseg_faseg.registry.register`` and named in ``model.decode_head.positional_query``.
 """
 
 import math
@@ -12,25 +11,64 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from ...registry import register
+from .layer_view import LayerView
+
+
+class PositionalQuery(BaseModule):
+    """Where the queries are, layer by layer.
+
+    Attributes:
+        reads_focus (bool): Whether ``next`` reads ``view.focus``. Attention without it is faster.
+        reads_embed (bool): Whether the learned embedding B is read; it is frozen otherwise.
+    """
+
+    reads_focus = True
+    reads_embed = True
+
+    def first(self, view: LayerView) -> Tensor:
+        """The positional query of the first layer, before any layer has looked anywhere.
+
+        Args:
+            view: The first layer, of which ``focus`` and ``query_pos`` are None.
+
+        Returns:
+            Q_p, (B, Q, C).
+        """
+        raise NotImplementedError
+
+    def next(self, view: LayerView) -> Tensor:
+        """The positional query after a layer.
+
+        Args:
+            view: The layer that just ran.
+
+        Returns:
+            Q_p of the layers to come, (B, Q, C).
+        """
+        raise NotImplementedError
 
 
 @register
-class LearnedPositionalQuery(BaseModule):
+class LearnedPositionalQuery(PositionalQuery):
     """The learned embedding B itself, the same at every layer, as in Mask2Former."""
 
-    needs = 'nothing'
+    reads_focus = False
 
     def __init__(self, embed_dims: int = 256) -> None:
         super().__init__()
         self.embed_dims = embed_dims
 
-    def forward(self, query_embed: Tensor) -> Tensor:
-        """Returns ``query_embed``, (B, Q, C), as it is."""
-        return query_embed
+    def first(self, view: LayerView) -> Tensor:
+        """Returns B, (B, Q, C)."""
+        return view.query_embed
+
+    def next(self, view: LayerView) -> Tensor:
+        """Returns B, (B, Q, C)."""
+        return view.query_embed
 
 
 @register
-class DynamicFocusPositionalQuery(BaseModule):
+class DynamicFocusPositionalQuery(PositionalQuery):
     """Dynamic focus-aware positional queries (FASeg, DFPQ).
 
     A query's position is where its own attention just looked: Q_p = h(A K_p + B), with A the
@@ -46,13 +84,7 @@ class DynamicFocusPositionalQuery(BaseModule):
             code, so the published weights), or 'foreground', the others (the paper).
     """
 
-    needs = 'focus'
-
-    def __init__(
-        self,
-        embed_dims: int = 256,
-        first_region: str = 'background',
-    ) -> None:
+    def __init__(self, embed_dims: int = 256, first_region: str = 'background') -> None:
         super().__init__()
         if first_region not in ('background', 'foreground'):
             raise ValueError(
@@ -62,6 +94,16 @@ class DynamicFocusPositionalQuery(BaseModule):
         self.mlp = nn.Sequential(
             nn.Linear(embed_dims, embed_dims), nn.ReLU(), nn.Linear(embed_dims, embed_dims)
         )
+
+    def first(self, view: LayerView) -> Tensor:
+        """Pools the first level's positions over a region of the first mask prediction."""
+        return self(view.query_embed, self.first_focus(view.level_masks), view.level.key_pos)
+
+    def next(self, view: LayerView) -> Tensor:
+        """Pools positions where the layer just looked; unchanged if it does not tell."""
+        if view.focus is None:
+            return view.query_pos
+        return self(view.query_embed, view.focus, view.level.key_pos)
 
     def first_focus(self, mask_logits: Tensor) -> Tensor:
         """Focus before the first layer.
@@ -96,7 +138,7 @@ class DynamicFocusPositionalQuery(BaseModule):
 
 
 @register
-class AnchorPositionalQuery(BaseModule):
+class AnchorPositionalQuery(PositionalQuery):
     """Positional queries from boxes, the paper's comparison (after DAB-DETR's anchors).
 
     Each of cx, cy, w, h of the box of the previous mask prediction is encoded by a sinusoid; a
@@ -107,7 +149,8 @@ class AnchorPositionalQuery(BaseModule):
         temperature (float): Base of the sinusoid's wavelengths.
     """
 
-    needs = 'masks'
+    reads_focus = False
+    reads_embed = False
 
     def __init__(self, embed_dims: int = 256, temperature: float = 10000.0) -> None:
         super().__init__()
@@ -117,18 +160,25 @@ class AnchorPositionalQuery(BaseModule):
         self.temperature = temperature
         self.proj = nn.Linear(2 * embed_dims, embed_dims)
 
-    def forward(self, query_embed: Tensor, mask_logits: Tensor) -> Tensor:
-        """Makes the next positional query.
+    def first(self, view: LayerView) -> Tensor:
+        """Encodes the boxes of the first masks."""
+        return self(view.masks, view.query_embed.dtype)
+
+    def next(self, view: LayerView) -> Tensor:
+        """Encodes the boxes of the layer's masks."""
+        return self(view.masks, view.query_embed.dtype)
+
+    def forward(self, mask_logits: Tensor, dtype: torch.dtype) -> Tensor:
+        """Encodes the boxes of masks.
 
         Args:
-            query_embed: The learned embedding B, (B, Q, C); not used by anchors.
-            mask_logits: The last mask prediction, (B, Q, H, W).
+            mask_logits: (B, Q, H, W).
+            dtype: Type of the queries.
 
         Returns:
             Q_p, (B, Q, C).
         """
-        encoded = self._sinusoid(boxes_of_masks(mask_logits))
-        return self.proj(encoded.to(query_embed.dtype))
+        return self.proj(self._sinusoid(boxes_of_masks(mask_logits)).to(dtype))
 
     def _sinusoid(self, boxes: Tensor) -> Tensor:
         """(B, Q, 4) in [0, 1] to (B, Q, 2 C): C / 2 channels a coordinate, sines then cosines."""

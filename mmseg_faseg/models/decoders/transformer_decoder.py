@@ -2,10 +2,8 @@
 
 import copy
 import math
-from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import replace
 
-import torch
 from mmcv.cnn import build_norm_layer
 from mmcv.cnn.bricks.transformer import FFN
 from mmdet.models.layers import (
@@ -13,30 +11,13 @@ from mmdet.models.layers import (
     Mask2FormerTransformerDecoderLayer,
 )
 from mmengine.model import ModuleList
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...registry import MODELS
 from .focus_attention import FocusAttention
-from .high_res_attention import HighResolutionCrossAttention
-
-# (normalised queries, level or None) -> mask logits; see FASegTransformerDecoder.forward
-PredictMasks = Callable[[Tensor, int | None], Tensor]
-
-
-class FeatureLevel(NamedTuple):
-    """What the decoder can attend to on one level.
-
-    Attributes:
-        features: Tokens (B, HW, C), without the level embedding.
-        key_pos: Their positional encoding K_p, (B or 1, HW, C).
-        level_embed: (C,).
-        size: (H, W).
-    """
-
-    features: Tensor
-    key_pos: Tensor
-    level_embed: Tensor
-    size: tuple[int, int]
+from .layer_view import FeatureLevel, LayerView
+from .mask_predictor import MaskPredictor
+from .positional_query import PositionalQuery
 
 
 class FASegDecoderLayer(Mask2FormerTransformerDecoderLayer):
@@ -67,21 +48,34 @@ class FASegDecoderLayer(Mask2FormerTransformerDecoderLayer):
         )
 
     def forward(
-        self, query: Tensor, query_pos: Tensor, cross_attn_inputs: dict
+        self,
+        query: Tensor,
+        self_pos: Tensor,
+        cross_pos: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Tensor | None = None,
+        need_focus: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
         """Runs the layer.
 
+        Tensors are arguments of their own, by position: activation checkpointing follows no others.
+
         Args:
             query: (B, Q, C).
-            query_pos: Positional query of the self-attention, (B, Q, C).
-            cross_attn_inputs: What ``cross_attn`` takes besides the query.
+            self_pos: Positional query of the self-attention, (B, Q, C).
+            cross_pos: Positional query of the cross-attention, (B, Q, C).
+            key: What the cross-attention attends to, (B, K, C); the same below.
+            value: (B, K, C).
+            attn_mask: True where attention is forbidden, (B, 1 or Q, K).
+            need_focus: Whether to return where the cross-attention looked.
 
         Returns:
             The updated query (B, Q, C), and the focus of the cross-attention or None.
         """
-        query, focus = self.cross_attn(query, **cross_attn_inputs)
+        query, focus = self.cross_attn(query, key, value, cross_pos, attn_mask, need_focus)
         query = self.norms[0](query)
-        query, _ = self.self_attn(query, query + query_pos, query, query_pos)
+        query, _ = self.self_attn(query, query + self_pos, query, self_pos)
         query = self.norms[1](query)
         return self.norms[2](self.ffn(query)), focus
 
@@ -144,8 +138,8 @@ class FASegTransformerDecoder(Mask2FormerTransformerDecoder):
         query: Tensor,
         query_embed: Tensor,
         levels: list[FeatureLevel],
-        positional_query: nn.Module,
-        predict_masks: PredictMasks,
+        positional_query: PositionalQuery,
+        predictor: MaskPredictor,
     ) -> list[Tensor]:
         """Runs all layers.
 
@@ -153,61 +147,41 @@ class FASegTransformerDecoder(Mask2FormerTransformerDecoder):
             query: Content queries, (B, Q, C).
             query_embed: Learned positional embedding B, (B, Q, C).
             levels: What to attend to, coarsest first.
-            positional_query: Generator of positional queries.
-            predict_masks: Takes normalised queries (B, Q, C) and the index of a level, or None for
-                the finest masks; returns logits (B, Q, H, W) without gradient.
+            positional_query: Says where the queries are.
+            predictor: Predicts the masks within which the layers attend.
 
         Returns:
             The normalised queries (B, Q, C) before the first and after each layer, from which
             classes and masks are predicted.
         """
         outputs = [self.post_norm(query)]
-        masks = predict_masks(outputs[0], 0)
-        query_pos = _first_query_pos(
-            positional_query, query_embed, masks, levels[0], predict_masks, outputs[0]
+        view = LayerView(
+            level=levels[0],
+            coarsest=levels[0],
+            query_embed=query_embed,
+            query_pos=None,
+            queries=outputs[0],
+            predictor=predictor,
+            logit_threshold=self.logit_threshold,
         )
-        tokens = {}
-        coarse_focus = None
+        view.query_pos = positional_query.first(view)
+        focus = None
         for i, layer in enumerate(self.layers):
-            index = i % self.num_levels
-            level = levels[index]
-            if isinstance(layer.cross_attn, HighResolutionCrossAttention):
-                inputs = dict(
-                    **level._asdict(),
-                    focus=coarse_focus,
-                    coarse_size=levels[0].size,
-                    query_pos=query_pos if layer.cross_attn.query_pos == 'dynamic' else query_embed,
-                )
-            else:
-                if index not in tokens:
-                    value = level.features + level.level_embed
-                    tokens[index] = dict(key=value + level.key_pos, value=value)
-                if i:
-                    masks = predict_masks(outputs[-1], index)
-                inputs = dict(
-                    **tokens[index],
-                    query_pos=query_pos,
-                    attn_mask=self._attn_mask(masks),
-                    need_focus=self._needs_focus(i, positional_query),
-                )
-            query, focus = layer(query, query_pos, inputs)
+            if i:
+                level = levels[i % self.num_levels]
+                view = _next_view(view, outputs[-1], focus, positional_query, level)
+            attended = layer.cross_attn.attended(view)
+            need_focus = self._needs_focus(i, positional_query)
+            query, focus = layer(query, view.query_pos, *attended, need_focus)
             outputs.append(self.post_norm(query))
-            if index == 0:
-                coarse_focus = focus
-            if positional_query.needs == 'focus' and focus is not None:
-                query_pos = positional_query(query_embed, focus, level.key_pos)
-            elif positional_query.needs == 'masks' and i + 1 < self.num_layers:
-                query_pos = positional_query(query_embed, predict_masks(outputs[-1], None))
         return outputs
 
-    def _attn_mask(self, masks: Tensor) -> Tensor:
-        """(B, Q, HW), True where a query may not attend; nowhere if it were everywhere."""
-        logits = masks.flatten(2)
-        best = logits.amax(-1, keepdim=True)
-        threshold = torch.full_like(best, self.logit_threshold)
-        return logits < threshold.masked_fill_(best < threshold, -torch.inf)
+    @property
+    def reads_embed(self) -> bool:
+        """Whether a layer reads the learned embedding B whatever the positional query is."""
+        return any(layer.cross_attn.reads_embed for layer in self.layers)
 
-    def _needs_focus(self, i: int, positional_query: nn.Module) -> bool:
+    def _needs_focus(self, i: int, positional_query: PositionalQuery) -> bool:
         """Whether anything after layer i uses its focus: the next query or this round's HRCA."""
         if i + 1 == self.num_layers:
             return False
@@ -216,20 +190,17 @@ class FASegTransformerDecoder(Mask2FormerTransformerDecoder):
             and i % self.num_levels == 0
             and i + self.num_levels <= self.num_layers
         )
-        return positional_query.needs == 'focus' or chooses_regions
+        return positional_query.reads_focus or chooses_regions
 
 
-def _first_query_pos(
-    positional_query: nn.Module,
-    query_embed: Tensor,
-    masks: Tensor,
+def _next_view(
+    view: LayerView,
+    queries: Tensor,
+    focus: Tensor | None,
+    positional_query: PositionalQuery,
     level: FeatureLevel,
-    predict_masks: PredictMasks,
-    query: Tensor,
-) -> Tensor:
-    """The positional query before any layer has looked anywhere, (B, Q, C)."""
-    if positional_query.needs == 'focus':
-        return positional_query(query_embed, positional_query.first_focus(masks), level.key_pos)
-    if positional_query.needs == 'masks':
-        return positional_query(query_embed, predict_masks(query, None))
-    return positional_query(query_embed)
+) -> LayerView:
+    """The view of the layer on ``level`` that follows one which made ``queries`` and ``focus``."""
+    coarse_focus = focus if view.level is view.coarsest else view.coarse_focus
+    ran = replace(view, queries=queries, focus=focus, coarse_focus=coarse_focus)
+    return replace(ran, level=level, query_pos=positional_query.next(ran), focus=None)

@@ -3,87 +3,85 @@
 from collections.abc import Iterator, Sequence
 
 import torch
+from mmdet.models import Mask2FormerHead
 from mmdet.models.task_modules.samplers import MaskPseudoSampler
 from mmdet.utils import reduce_mean
-from mmengine.structures import InstanceData
-from mmseg.models.decode_heads import Mask2FormerHead
+from mmengine.model import BaseModule
 from mmseg.registry import TASK_UTILS
 from torch import Tensor
 
 from ...registry import MODELS
 from .eager_gradient import EagerGradient
 from .masks import MaskProduct, MaskTensors
-from .matching import Matches, Targets, match, num_matches
+from .matching import Matches, match, num_matches
 from .matching_costs import has_known_costs
 from .points import LossPoints, PointDraws, sample_each
+from .targets import Targets
 
 
-class MaskLossHead(Mask2FormerHead):
-    """What a head inherits to match and supervise each of its predictions as Mask2Former does.
+class MaskLosses(BaseModule):
+    """Matches and supervises every prediction as Mask2Former does.
 
     All predictions and images are matched together, before any mask loss. With an assigner, costs
     or a sampler other than Mask2Former's, MMDetection's own path runs, one prediction and image at
     a time.
 
-    A subclass sets ``num_classes`` and ``train_cfg``, then calls ``_init_losses``.
+    Args:
+        num_classes: Number of classes K.
+        num_queries: Number of queries Q.
+        loss_cls: Config of the classification loss. Without a ``class_weight`` every class weighs 1
+            and 'no object' 0.1.
+        loss_mask: Config of the mask loss on points.
+        loss_dice: Config of the dice loss on points.
+        train_cfg: Matching and point sampling, as MMDetection's head takes it; None where nothing
+            is trained.
+        init_cfg: MMEngine's initialisation.
+
+    Raises:
+        ValueError: The class weights are not as many as the classes and 'no object'.
     """
 
-    def _init_losses(self, loss_cls: dict, loss_mask: dict, loss_dice: dict) -> None:
-        class_weight = loss_cls.get('class_weight') or [1.0] * self.num_classes + [0.1]
-        if len(class_weight) != self.num_classes + 1:
+    def __init__(
+        self,
+        num_classes: int,
+        num_queries: int,
+        loss_cls: dict,
+        loss_mask: dict,
+        loss_dice: dict,
+        train_cfg: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        # Not super(): a head may have OpenMMLab's head behind this one, for its contract.
+        BaseModule.__init__(self, init_cfg)
+        class_weight = loss_cls.get('class_weight') or [1.0] * num_classes + [0.1]
+        if len(class_weight) != num_classes + 1:
             raise ValueError(
-                f'loss_cls.class_weight must have num_classes + 1 = {self.num_classes + 1} '
+                f'loss_cls.class_weight must have num_classes + 1 = {num_classes + 1} '
                 f'entries, got {len(class_weight)}; leave it out for 1 per class and 0.1 for none'
             )
+        self.num_classes = num_classes
+        self.num_queries = num_queries
         self.class_weight = class_weight
         self.loss_cls = MODELS.build({**loss_cls, 'class_weight': class_weight})
         self.loss_mask = MODELS.build(loss_mask)
         self.loss_dice = MODELS.build(loss_dice)
-        if self.train_cfg:
-            self.assigner = TASK_UTILS.build(self.train_cfg['assigner'])
-            self.sampler = TASK_UTILS.build(
-                self.train_cfg['sampler'], default_args=dict(context=self)
-            )
-            self.num_points = self.train_cfg.get('num_points', 12544)
-            self.oversample_ratio = self.train_cfg.get('oversample_ratio', 3.0)
-            self.importance_sample_ratio = self.train_cfg.get('importance_sample_ratio', 0.75)
-
-    def loss_by_feat(
-        self,
-        all_cls_scores: Sequence[Tensor],
-        all_mask_preds: Sequence[Tensor],
-        batch_gt_instances: Sequence[InstanceData],
-        batch_img_metas: Sequence[dict],
-    ) -> dict[str, Tensor]:
-        """MMDetection's contract: ``losses_of`` of L class and mask logits.
-
-        Args:
-            all_cls_scores: L tensors (B, Q, K + 1).
-            all_mask_preds: L tensors (B, Q, H, W).
-            batch_gt_instances: As of ``losses_of``.
-            batch_img_metas: As of ``losses_of``.
-
-        Returns:
-            As of ``losses_of``.
-        """
-        class_logits = torch.stack(list(all_cls_scores))
-        masks = MaskTensors(list(all_mask_preds))
-        return self.losses_of(class_logits, masks, batch_gt_instances, batch_img_metas)
+        self.train_cfg = train_cfg
+        if train_cfg:
+            self.assigner = TASK_UTILS.build(train_cfg['assigner'])
+            self.sampler = TASK_UTILS.build(train_cfg['sampler'], default_args=dict(context=self))
+            self.num_points = train_cfg.get('num_points', 12544)
+            self.oversample_ratio = train_cfg.get('oversample_ratio', 3.0)
+            self.importance_sample_ratio = train_cfg.get('importance_sample_ratio', 0.75)
 
     def losses_of(
-        self,
-        class_logits: Tensor,
-        masks: MaskProduct | MaskTensors,
-        batch_gt_instances: Sequence[InstanceData],
-        batch_img_metas: Sequence[dict],
+        self, class_logits: Tensor, masks: MaskProduct | MaskTensors, targets: Targets
     ) -> dict[str, Tensor]:
         """Matches and supervises every prediction.
 
         Args:
             class_logits: (L, B, Q, K + 1), at least float32, as the mask logits.
             masks: Mask logits of the same predictions and queries.
-            batch_gt_instances: ``labels`` (n,) and ``masks`` (n, H', W') of each image.
-            batch_img_metas: Meta information of the images, for their names in errors.
+            targets: Targets of the B images.
 
         Returns:
             ``loss_cls``, ``loss_mask`` and ``loss_dice`` of the last prediction, and of the others
@@ -92,36 +90,23 @@ class MaskLossHead(Mask2FormerHead):
         Raises:
             FloatingPointError: If logits are not finite.
         """
-        known = type(self.sampler) is MaskPseudoSampler and has_known_costs(self.assigner)
-        if not known:
-            return super().loss_by_feat(
-                list(class_logits), masks.tensors(), batch_gt_instances, batch_img_metas
+        if type(self.sampler) is not MaskPseudoSampler or not has_known_costs(self.assigner):
+            return _OneByOne(self).loss_by_feat(
+                list(class_logits), masks.tensors(), targets.instances(), targets.img_metas
             )
         with torch.autocast(class_logits.device.type, enabled=False):
-            losses = self._matched_losses(class_logits, masks, batch_gt_instances, batch_img_metas)
-            return _named(list(losses))
+            targets = targets.to(class_logits.dtype)
+            return _named(list(self._matched_losses(class_logits, masks, targets)))
 
     def _matched_losses(
-        self,
-        class_logits: Tensor,
-        masks: MaskProduct | MaskTensors,
-        instances: Sequence[InstanceData],
-        img_metas: Sequence[dict],
+        self, class_logits: Tensor, masks: MaskProduct | MaskTensors, targets: Targets
     ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Class, mask and dice loss of each prediction."""
         num_layers, num_images, num_queries = class_logits.shape[:3]
-        targets = Targets.of(instances, class_logits.dtype)
         counts = num_matches(targets, num_queries)
         rule = LossPoints(self.num_points, self.oversample_ratio, self.importance_sample_ratio)
         draws = PointDraws.draw(num_layers, num_images, sum(counts), rule, class_logits.device)
-        matches = match(
-            self.assigner.match_costs,
-            class_logits,
-            masks,
-            targets,
-            draws.matching,
-            lambda image: img_metas[image].get('img_path', 'an image'),
-        )
+        matches = match(self.assigner.match_costs, class_logits, masks, targets, draws.matching)
         class_losses = self._class_losses(class_logits, matches, targets)
         # MMDetection counts an image without a target as one mask.
         num_masks = class_logits.new_full((1,), sum(max(n, 1) for n in counts))
@@ -167,6 +152,20 @@ class MaskLossHead(Mask2FormerHead):
             return mask, dice
 
         return EagerGradient.apply(mask_logits, losses_of)
+
+
+class _OneByOne(Mask2FormerHead):
+    """MMDetection's path to the losses of a head, one prediction and image at a time."""
+
+    def __init__(self, losses: MaskLosses) -> None:
+        BaseModule.__init__(self)
+        self.num_classes, self.num_queries = losses.num_classes, losses.num_queries
+        self.class_weight = losses.class_weight
+        self.loss_cls, self.loss_mask = losses.loss_cls, losses.loss_mask
+        self.loss_dice = losses.loss_dice
+        self.assigner, self.sampler = losses.assigner, losses.sampler
+        self.num_points, self.oversample_ratio = losses.num_points, losses.oversample_ratio
+        self.importance_sample_ratio = losses.importance_sample_ratio
 
 
 def _named(losses: Sequence[tuple[Tensor, Tensor, Tensor]]) -> dict[str, Tensor]:

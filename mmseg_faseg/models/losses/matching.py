@@ -4,53 +4,18 @@ Shapes: L predictions, B images, Q queries, K classes, P points, n targets of an
 masks of all images in a prediction.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from mmengine.structures import InstanceData
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from .masks import MaskProduct, MaskTensors
 from .matching_costs import Cost, pairwise_costs
-from .points import SharedPoints, sample_each
-
-
-@dataclass
-class Targets:
-    """Targets of a batch, one image after the other.
-
-    Attributes:
-        labels: (sum of n,), int64.
-        masks: (sum of n, H, W), 0 or 1 in the logits' type.
-        counts: n of each image.
-    """
-
-    labels: Tensor
-    masks: Tensor
-    counts: list[int]
-
-    @classmethod
-    def of(cls, instances: Sequence[InstanceData], dtype: torch.dtype) -> 'Targets':
-        """Gathers the targets of the images."""
-        return cls(
-            labels=torch.cat([x.labels for x in instances]).long(),
-            masks=torch.cat([x.masks.to(dtype) for x in instances]),
-            counts=[len(x.labels) for x in instances],
-        )
-
-    def by_image(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Labels (n,) and masks (n, H, W) of each image."""
-        return zip(self.labels.split(self.counts), self.masks.split(self.counts), strict=True)
-
-    def sample(self, chosen: Tensor, points: Tensor) -> Tensor:
-        """Values (N, P) of chosen masks (N,), each chosen at most once, at points (N, P, 2)."""
-        if len(chosen) < len(self.masks):
-            return sample_each(self.masks[chosen], points)
-        # Points are put in the order of the masks, which are many times larger.
-        return sample_each(self.masks, points[chosen.argsort()])[chosen]
+from .points import SharedPoints
+from .targets import Targets
 
 
 @dataclass
@@ -82,7 +47,6 @@ def match(
     masks: MaskProduct | MaskTensors,
     targets: Targets,
     points: Tensor,
-    name_of: Callable[[int], str],
 ) -> Matches:
     """Matches queries to targets at the lowest total cost, with one transfer to the host.
 
@@ -90,9 +54,8 @@ def match(
         costs: What to add up; ``has_known_costs`` says which can be.
         class_logits: (L, B, Q, K + 1).
         masks: Mask logits of the same predictions.
-        targets: Targets of the B images.
+        targets: Targets of the B images, masks in the logits' type.
         points: Where masks are compared, (L, B, P, 2).
-        name_of: Name of an image for an error.
 
     Raises:
         FloatingPointError: If logits are not finite.
@@ -107,11 +70,11 @@ def match(
     host = to_host(torch.cat([class_errors.flatten(), *(matrix.flatten() for matrix in matrices)]))
     if not np.isfinite(host).all():
         raise FloatingPointError(
-            _what_is_not_finite(class_logits, masks, matrices, points, name_of)
+            _what_is_not_finite(class_logits, masks, matrices, points, targets)
         )
     problems = np.split(host, np.cumsum(sizes[:-1]))[1:]
-    solved = _solve([x.reshape(m.shape) for x, m in zip(problems, matrices, strict=True)])
-    solved = torch.from_numpy(solved).to(class_logits.device)
+    solutions = _solve([x.reshape(m.shape) for x, m in zip(problems, matrices, strict=True)])
+    solved = torch.from_numpy(solutions).to(class_logits.device)
     counts = num_matches(targets, class_logits.shape[2])
     images = [solved.new_full((n,), image) for image, n in enumerate(counts)]
     return Matches(torch.cat(images), counts, *solved)
@@ -164,7 +127,7 @@ def _what_is_not_finite(
     masks: MaskProduct | MaskTensors,
     matrices: Sequence[Tensor],
     points: Tensor,
-    name_of: Callable[[int], str],
+    targets: Targets,
 ) -> str:
     """Message that names the first image and prediction that cannot be matched."""
     for image, matrix in enumerate(matrices):
@@ -177,8 +140,8 @@ def _what_is_not_finite(
                     bad.append('mask logits')
             if bad:
                 return (
-                    f'{name_of(image)}: {" and ".join(bad)} are not finite in prediction {layer}, '
-                    'so nothing can be matched. The weights have diverged: go on from an earlier '
-                    'checkpoint with a lower learning rate, or without mixed precision'
+                    f'{targets.name_of(image)}: {" and ".join(bad)} are not finite in prediction '
+                    f'{layer}, so nothing can be matched. The weights have diverged: go on from an '
+                    'earlier checkpoint with a lower learning rate, or without mixed precision'
                 )
     raise AssertionError('all costs are finite')

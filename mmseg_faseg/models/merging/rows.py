@@ -1,6 +1,10 @@
-"""From masks to class scores and class maps, in pieces of bounded size."""
+"""Masks of an image at its original size, row by row, in chunks of bounded size.
 
-from collections.abc import Iterator
+Channels come last: the products, the resizing and the choice of a class all read a pixel's queries
+or classes in one piece.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -8,18 +12,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..ops.chunks import piece_bytes
+from ..ops.chunks import chunk_bytes
 
 # Top, left, height and width in pixels.
 Box = tuple[int, int, int, int]
+# From mask logits (..., Q) of pixels to what becomes of them, (..., N).
+Merge = Callable[[Tensor], Tensor]
 
 
 class Window(NamedTuple):
-    """What the head predicted for a part of the network's input; for all of it in whole mode.
+    """Masks of a part of the network's input; of all of it in whole mode.
 
     Attributes:
         top, left, height, width: Where the part lies, in pixels of the input.
-        class_probs: Class probabilities without 'no object', (Q, K).
         mask_logits: (h, w, Q), at the head's resolution.
     """
 
@@ -27,55 +32,27 @@ class Window(NamedTuple):
     left: int
     height: int
     width: int
-    class_probs: Tensor
     mask_logits: Tensor
 
     @classmethod
-    def of(cls, box: Box, class_probs: Tensor, mask_logits: Tensor) -> 'Window':
+    def of(cls, box: Box, mask_logits: Tensor) -> 'Window':
         """A window (top, left, height, width) with the head's masks (Q, h, w)."""
-        return cls(*box, class_probs, mask_logits.permute(1, 2, 0).contiguous())
+        return cls(*box, mask_logits.permute(1, 2, 0).contiguous())
 
-    def scores(self, start: int, stop: int) -> Tensor:
-        """Class scores (stop - start, width, K) of rows of the window."""
-        rows = resize_rows(self.mask_logits, (self.height, self.width), start, stop)
-        return rows.sigmoid_() @ self.class_probs
-
-
-def class_scores(class_probs: Tensor, mask_logits: Tensor, size: tuple[int, int]) -> Tensor:
-    """Class scores of images: sums over queries of class times mask probability.
-
-    Args:
-        class_probs: Without 'no object', (B, Q, K).
-        mask_logits: (B, Q, h, w).
-        size: (H, W) of the scores.
-
-    Returns:
-        (B, K, H, W) in channels-last memory format, the only thing of that size that is made.
-    """
-    batch, queries, classes = class_probs.shape
-    scores = mask_logits.new_empty(batch, *size, classes)
-    for image in range(batch):
-        window = Window.of((0, 0, *size), class_probs[image], mask_logits[image])
-        for rows in _row_slices(size[0], 4 * size[1] * (queries + classes), scores.device):
-            scores[image, rows] = window.scores(rows.start, rows.stop)
-    return scores.permute(0, 3, 1, 2)
+    def rows(self, start: int, stop: int) -> Tensor:
+        """Mask logits (stop - start, width, Q) of rows of the window."""
+        return resize_rows(self.mask_logits, (self.height, self.width), start, stop)
 
 
-def _row_slices(height: int, row_bytes: int, device: torch.device) -> Iterator[slice]:
-    """Rows to work on at a time, from top to bottom."""
-    # Half a piece: steps on the way live beside what is counted.
-    count = max(1, piece_bytes(device) // 2 // row_bytes)
-    return (slice(start, min(start + count, height)) for start in range(0, height, count))
+class MaskRows(NamedTuple):
+    """Rows of an image at its original size, made from the windows.
 
-
-class ScoreMap(NamedTuple):
-    """Class scores of an image at its original size, made row by row from the windows.
-
-    Channels come last, here and in the windows: the products, the resizing and the choice of a
-    class all read a pixel's queries or classes in one piece.
+    By default they are mask logits. Given for each window what becomes of its mask logits, they
+    are that: merged at the size of the network's input, averaged where windows overlap, and
+    resized, as OpenMMLab's segmentors resize class scores.
 
     Attributes:
-        windows: Predictions that together cover the input; averaged where they overlap.
+        windows: Predictions that together cover the input.
         size: (H, W) of the network's input.
         padding: Pixels added to the image on the left, right, top and bottom.
         flip: None, 'horizontal' or 'vertical'.
@@ -89,63 +66,91 @@ class ScoreMap(NamedTuple):
     ori_shape: tuple[int, int]
 
     @property
-    def num_classes(self) -> int:
-        """K."""
-        return self.windows[0].class_probs.shape[1]
-
-    @property
     def image_size(self) -> tuple[int, int]:
         """(H, W) of the image in the input, without its padding."""
         left, right, top, bottom = self.padding
         return self.size[0] - top - bottom, self.size[1] - left - right
 
-    def pieces(self) -> Iterator[tuple[slice, Tensor]]:
-        """Yields rows and their class scores, (rows, W, K), from top to bottom."""
+    @property
+    def device(self) -> torch.device:
+        """Where the masks lie."""
+        return self.windows[0].mask_logits.device
+
+    def chunks(
+        self, merges: Sequence[Merge] | None = None, channels: int | None = None
+    ) -> Iterator[tuple[slice, Tensor]]:
+        """Yields rows and their values, from top to bottom.
+
+        Args:
+            merges: For each window what becomes of its mask logits. Without, there may be only
+                one window: the queries of several have nothing to do with each other.
+            channels: How many values a pixel then has, N; Q without ``merges``.
+
+        Yields:
+            A slice of rows of the original image, and their values (rows, W, N).
+        """
+        queries = self.windows[0].mask_logits.shape[-1]
+        if merges is None:
+            if len(self.windows) > 1:
+                raise ValueError(f'masks of {len(self.windows)} windows need merges')
+            merges, channels = [_unchanged], queries
         height, width = self.ori_shape
         enlarged = max(1, self.size[0] // height) * max(self.size[1], width)
-        queries = len(self.windows[0].class_probs)
-        row_bytes = 4 * enlarged * (2 * self.num_classes + queries)
-        for rows in _row_slices(height, row_bytes, self.windows[0].mask_logits.device):
-            yield rows, self.rows(rows.start, rows.stop)
+        row_bytes = 4 * enlarged * (2 * channels + queries)
+        for rows in row_slices(height, row_bytes, self.device):
+            yield rows, self._rows(rows.start, rows.stop, merges, channels)
 
-    def rows(self, start: int, stop: int) -> Tensor:
-        """Class scores (stop - start, W, K) of rows of the original image."""
+    def _rows(self, start: int, stop: int, merges: Sequence[Merge], channels: int) -> Tensor:
+        """Values (stop - start, W, N) of rows of the original image."""
         size, ori_size = self.image_size, tuple(self.ori_shape)
         if size == ori_size:
-            return self._image_rows(start, stop)
+            return self._image_rows(start, stop, merges, channels)
         dtype = self.windows[0].mask_logits.dtype
         neighbours = Neighbours.of(size[0], ori_size[0], start, stop, dtype)
-        rows = self._image_rows(neighbours.slice.start, neighbours.slice.stop)
+        needed = neighbours.slice
+        rows = self._image_rows(needed.start, needed.stop, merges, channels)
         return neighbours.blend(rows, ori_size[1])
 
-    def _image_rows(self, start: int, stop: int) -> Tensor:
+    def _image_rows(self, start: int, stop: int, merges: Sequence[Merge], channels: int) -> Tensor:
         """Rows at the size of the network's input, padding cut off and flip undone."""
         left, _, top, _ = self.padding
         height, width = self.image_size
         if self.flip == 'vertical':
             start, stop = height - stop, height - start
-        scores = self._input_rows(top + start, top + stop)[:, left : left + width]
+        rows = self._input_rows(top + start, top + stop, merges, channels)
+        rows = rows[:, left : left + width]
         if self.flip is None:
-            return scores
-        return scores.flip(1 if self.flip == 'horizontal' else 0)
+            return rows
+        return rows.flip(1 if self.flip == 'horizontal' else 0)
 
-    def _input_rows(self, start: int, stop: int) -> Tensor:
+    def _input_rows(self, start: int, stop: int, merges: Sequence[Merge], channels: int) -> Tensor:
         """Rows of the network's input: the mean over the windows that see a pixel."""
         if len(self.windows) == 1:
-            return self.windows[0].scores(start, stop)
-        first = self.windows[0].class_probs
-        total = first.new_zeros(stop - start, self.size[1], self.num_classes)
+            return merges[0](self.windows[0].rows(start, stop))
+        first = self.windows[0].mask_logits
+        total = first.new_zeros(stop - start, self.size[1], channels)
         count = first.new_zeros(stop - start, self.size[1], 1)
-        for window in self.windows:
+        for window, merge in zip(self.windows, merges, strict=True):
             top, bottom = max(start, window.top), min(stop, window.top + window.height)
             if top < bottom:
                 where = (
                     slice(top - start, bottom - start),
                     slice(window.left, window.left + window.width),
                 )
-                total[where] += window.scores(top - window.top, bottom - window.top)
+                total[where] += merge(window.rows(top - window.top, bottom - window.top))
                 count[where] += 1
         return total.div_(count)
+
+
+def _unchanged(mask_logits: Tensor) -> Tensor:
+    return mask_logits
+
+
+def row_slices(height: int, row_bytes: int, device: torch.device) -> Iterator[slice]:
+    """Rows to work on at a time, from top to bottom."""
+    # Half a chunk: steps on the way live beside what is counted.
+    count = max(1, chunk_bytes(device) // 2 // row_bytes)
+    return (slice(start, min(start + count, height)) for start in range(0, height, count))
 
 
 def resize_rows(maps: Tensor, size: tuple[int, int], start: int, stop: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""How much may live at a time of what is made piece by piece in inference."""
+"""How much may live at a time of what is made chunk by chunk in inference."""
 
 import torch
 
@@ -6,6 +6,6 @@ _CPU_BYTES = 16 * 2**20
 _GPU_BYTES = 128 * 2**20
 
 
-def piece_bytes(device: torch.device) -> int:
-    """Bytes of a piece: little enough for the cache of a CPU; a GPU wants few and large ones."""
+def chunk_bytes(device: torch.device) -> int:
+    """Bytes of a chunk: little enough for the cache of a CPU; a GPU wants few and large ones."""
     return _CPU_BYTES if device.type == 'cpu' else _GPU_BYTES

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from ...registry import register
 from ..mask2former_init import load_mask2former
-from ..merging.rows import Box, ScoreMap, Window
+from ..merging.rows import Box, MaskRows, Window
+from ..merging.semantic import predict_classes
 from ..ops.cuda_graphs import CudaGraphs
 
 
@@ -95,10 +96,15 @@ class FASegSegmentor(EncoderDecoder):
         with torch.autocast(inputs.device.type, enabled=False):
             for i, sample in enumerate(data_samples):
                 windows = [
-                    Window.of(box, class_probs[i], mask_logits[i])
-                    for box, (class_probs, mask_logits) in zip(boxes, predictions, strict=True)
+                    Window.of(box, mask_logits[i])
+                    for box, (_, mask_logits) in zip(boxes, predictions, strict=True)
                 ]
-                self._add_prediction(sample, _score_map(windows, size, sample.metainfo))
+                rows = _mask_rows(windows, size, sample.metainfo)
+                class_probs = [probs[i] for probs, _ in predictions]
+                classes, scores = predict_classes(rows, class_probs, self.keep_scores)
+                sample.pred_sem_seg = PixelData(data=classes)
+                if scores is not None:
+                    sample.seg_logits = PixelData(data=scores)
         return data_samples
 
     def _predict_windows(self, inputs: Tensor) -> tuple[list[Box], list[tuple[Tensor, Tensor]]]:
@@ -124,30 +130,13 @@ class FASegSegmentor(EncoderDecoder):
         """Class probabilities (B, Q, K) and mask logits (B, Q, H / 4, W / 4) of images."""
         return self.decode_head.predict_masks(self.extract_feat(images))
 
-    def _add_prediction(self, sample: SegDataSample, score_map: ScoreMap) -> None:
-        device = score_map.windows[0].mask_logits.device
-        classes = torch.empty(1, *score_map.ori_shape, dtype=torch.long, device=device)
-        kept = None
-        for rows, scores in score_map.pieces():
-            if score_map.num_classes == 1:
-                classes[0, rows] = scores[..., 0] > 0.5
-            else:
-                classes[0, rows] = scores.argmax(-1)
-            if self.keep_scores:
-                if kept is None:
-                    kept = scores.new_empty(score_map.num_classes, *score_map.ori_shape)
-                kept[:, rows] = scores.permute(2, 0, 1)
-        sample.pred_sem_seg = PixelData(data=classes)
-        if kept is not None:
-            sample.seg_logits = PixelData(data=kept)
 
-
-def _score_map(windows: list[Window], size: tuple[int, int], img_meta: dict) -> ScoreMap:
+def _mask_rows(windows: list[Window], size: tuple[int, int], img_meta: dict) -> MaskRows:
     padding = img_meta.get('img_padding_size', img_meta.get('padding_size', (0, 0, 0, 0)))
     flip = img_meta.get('flip_direction', 'horizontal') if img_meta.get('flip') else None
     if flip not in (None, 'horizontal', 'vertical'):
         raise ValueError(f"flip_direction must be 'horizontal' or 'vertical', got {flip!r}")
-    return ScoreMap(windows, size, tuple(padding), flip, tuple(img_meta['ori_shape'][:2]))
+    return MaskRows(windows, size, tuple(padding), flip, tuple(img_meta['ori_shape'][:2]))
 
 
 def _grid(

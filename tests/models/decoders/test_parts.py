@@ -19,6 +19,7 @@ from mmseg_faseg.models import (
 )
 from mmseg_faseg.models.decoders import focus_attention
 from mmseg_faseg.models.decoders.high_res_attention import select_blocks, select_pixels
+from mmseg_faseg.models.decoders.layer_view import FeatureLevel, LayerView
 from mmseg_faseg.models.decoders.positional_query import boxes_of_masks
 from tests.helpers.small_head import build_head, feature_maps, head_config
 
@@ -29,8 +30,8 @@ def random(*shape):
 
 @pytest.mark.parametrize('queries_at_a_time', [5, 2])
 def test_attention_equals_mmcv_and_reports_its_focus(monkeypatch, queries_at_a_time):
-    piece = queries_at_a_time * 2 * 4 * 9 * 8  # batch, heads, keys, float64
-    monkeypatch.setattr(focus_attention, 'piece_bytes', lambda _: piece)
+    chunk = queries_at_a_time * 2 * 4 * 9 * 8  # batch, heads, keys, float64
+    monkeypatch.setattr(focus_attention, 'chunk_bytes', lambda _: chunk)
     torch.manual_seed(0)
     ours, stock = (cls(16, 4).double() for cls in (FocusAttention, MultiheadAttention))
     stock.batch_first = True
@@ -103,7 +104,7 @@ def test_anchor_query_encodes_each_coordinate():
     expected = F.linear(
         torch.tensor(parts, dtype=torch.float64), generator.proj.weight, generator.proj.bias
     )
-    got = generator(random(1, 1, 8), logits)
+    got = generator(logits, torch.float64)
     torch.testing.assert_close(got[0, 0], expected, rtol=0, atol=1e-6)
 
 
@@ -163,9 +164,18 @@ def test_high_res_attention_over_everything_is_dense_attention(region, size):
     tokens = size[0] * size[1]
     query, features, pos = random(2, 3, 8), random(2, tokens, 8), random(2, tokens, 8)
     embed, query_pos = random(8), random(2, 3, 8)
-    got, focus = hrca(
-        query, features, pos, embed, random(2, 3, 12).softmax(-1), (3, 4), size, query_pos
+    view = LayerView(
+        level=FeatureLevel(features, pos, embed, size),
+        coarsest=FeatureLevel(None, None, None, (3, 4)),
+        query_embed=query_pos,
+        query_pos=None,
+        queries=None,
+        predictor=None,
+        logit_threshold=0.0,
+        coarse_focus=random(2, 3, 12).softmax(-1),
     )
+    attended = hrca.attended(view)
+    got, focus = hrca(query, attended.key, attended.value, attended.query_pos, attended.attn_mask)
     value = features + embed
     expected, _ = FocusAttention.forward(hrca, query, value + pos, value, query_pos)
     torch.testing.assert_close(got, expected)

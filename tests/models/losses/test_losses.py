@@ -1,15 +1,14 @@
 """Batched matching and losses have the values of MMDetection's, prediction by prediction."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from mmdet.models.task_modules.assigners import HungarianAssigner
 from mmdet.models.task_modules.samplers import MaskPseudoSampler
 from mmdet.registry import TASK_UTILS
-from mmengine.model import BaseModule
-from mmengine.structures import InstanceData
-from mmseg.models.decode_heads import Mask2FormerHead
 
-from mmseg_faseg.models.losses import MaskLossHead, matching
+from mmseg_faseg.models.losses import matching
 from mmseg_faseg.models.losses.masks import MaskProduct, MaskTensors
 from mmseg_faseg.models.losses.matching_costs import pairwise_costs
 from mmseg_faseg.models.losses.points import (
@@ -19,9 +18,20 @@ from mmseg_faseg.models.losses.points import (
     sample_each,
 )
 from tests.helpers.live_tensors import LiveTensors
-from tests.helpers.small_head import DEVICES, head_config
+from tests.helpers.losses import (
+    LAYERS,
+    POINTS,
+    QUERIES,
+    SIZE,
+    build_losses,
+    losses_of_masks,
+    predictions_of,
+    product_of,
+    stock_losses,
+    targets_of,
+)
+from tests.helpers.small_head import DEVICES
 
-LAYERS, QUERIES, WIDTH, SIZE, TARGET_SIZE, POINTS = 14, 6, 8, (7, 9), (28, 36), 64
 # Number of targets of each image.
 BATCHES = {
     'one image': [3],
@@ -31,49 +41,6 @@ BATCHES = {
     'more targets than queries': [9, 2],
     'as many as queries': [6, 6],
 }
-
-
-class LossHead(MaskLossHead):
-    """The losses of a head without the head."""
-
-    def __init__(self, num_classes=11, num_queries=QUERIES, **train_cfg):
-        BaseModule.__init__(self)
-        config = head_config()
-        self.num_classes, self.num_queries = num_classes, num_queries
-        self.train_cfg = {**config.train_cfg, 'num_points': POINTS, **train_cfg}
-        self._init_losses(config.loss_cls, config.loss_mask, config.loss_dice)
-
-
-def targets_of(counts, num_classes=11, size=TARGET_SIZE, device='cpu'):
-    """Blocky masks that overlap and leave some pixels to nobody."""
-    generator = torch.Generator().manual_seed(1)
-    result = []
-    for n in counts:
-        coarse = torch.rand(n, *[s // 4 for s in size], generator=generator) < 0.4
-        masks = coarse.repeat_interleave(4, 1).repeat_interleave(4, 2).long()
-        labels = torch.randint(0, num_classes, (n,), generator=generator)
-        result.append(InstanceData(labels=labels.to(device), masks=masks.to(device)))
-    return result
-
-
-def product_of(batch, layers=LAYERS, dtype=torch.float32, device='cpu'):
-    """Mask embeddings, features and bias, as leaves with gradients."""
-    generator = torch.Generator().manual_seed(2)
-    shapes = [(layers, batch, QUERIES, WIDTH), (batch, WIDTH, *SIZE), (layers, batch, QUERIES)]
-    leaves = [torch.randn(*s, generator=generator, dtype=dtype).to(device) for s in shapes]
-    return [x.requires_grad_() for x in leaves]
-
-
-def predictions_of(batch, num_classes=11, layers=LAYERS, device='cpu'):
-    """Class and mask logits of all predictions, as leaves with gradients."""
-    generator = torch.Generator().manual_seed(3)
-    classes = torch.randn(layers, batch, QUERIES, num_classes + 1, generator=generator)
-    masks = 2 * torch.randn(layers, batch, QUERIES, *SIZE, generator=generator)
-    return [x.to(device).requires_grad_() for x in (classes, masks)]
-
-
-def metas_of(counts):
-    return [dict(img_path=f'scene{i}.png') for i in range(len(counts))]
 
 
 def losses_and_gradients(compute, leaves):
@@ -96,15 +63,11 @@ def assert_same(got, expected, rtol=1e-5, atol=1e-7):
 
 
 def compare_with_stock(counts, num_classes=11, device='cpu'):
-    head = LossHead(num_classes)
+    head = build_losses(num_classes)
     classes, masks = leaves = predictions_of(len(counts), num_classes, device=device)
-    targets = targets_of(counts, num_classes, device=device), metas_of(counts)
-    got = losses_and_gradients(
-        lambda: head.loss_by_feat(list(classes), list(masks), *targets), leaves
-    )
-    expected = losses_and_gradients(
-        lambda: Mask2FormerHead.loss_by_feat(head, list(classes), list(masks), *targets), leaves
-    )
+    targets = targets_of(counts, num_classes, device=device)
+    got = losses_and_gradients(lambda: losses_of_masks(head, classes, masks, targets), leaves)
+    expected = losses_and_gradients(lambda: stock_losses(head, classes, masks, targets), leaves)
     assert len(got[0]) == 3 * LAYERS
     assert_same(got, expected)
 
@@ -118,15 +81,15 @@ def test_values_and_gradients_are_mmdetections(counts, num_classes, device):
 
 @pytest.mark.parametrize('counts', BATCHES.values(), ids=BATCHES.keys())
 def test_product_of_embeddings_and_features_is_as_good_as_masks(counts):
-    head = LossHead()
+    head = build_losses()
     operands = product_of(len(counts))
     classes = predictions_of(len(counts))[0]
-    instances = targets_of(counts), metas_of(counts)
+    targets = targets_of(counts)
     product = MaskProduct(*operands)
     leaves = [classes, *operands]
-    got = losses_and_gradients(lambda: head.losses_of(classes, product, *instances), leaves)
+    got = losses_and_gradients(lambda: head.losses_of(classes, product, targets), leaves)
     expected = losses_and_gradients(
-        lambda: head.losses_of(classes, MaskTensors(product.tensors()), *instances), leaves
+        lambda: head.losses_of(classes, MaskTensors(product.tensors()), targets), leaves
     )
     # A feature's gradient sums over all predictions, in another order.
     assert_same(got, expected, rtol=1e-4, atol=1e-5)
@@ -167,7 +130,7 @@ def test_products_are_in_float32_under_autocast():
 
 
 def test_matching_and_losses_do_not_feel_autocast(monkeypatch):
-    head, leaves = LossHead(), predictions_of(2)
+    head, leaves = build_losses(), predictions_of(2)
     classes, masks = leaves
     costs = []
     to_host = matching.to_host
@@ -177,8 +140,7 @@ def test_matching_and_losses_do_not_feel_autocast(monkeypatch):
         return to_host(x)
 
     def compute():
-        targets = targets_of([4, 2]), metas_of([4, 2])
-        return head.loss_by_feat(list(classes), list(masks), *targets)
+        return losses_of_masks(head, classes, masks, targets_of([4, 2]))
 
     monkeypatch.setattr(matching, 'to_host', keep)
     expected = losses_and_gradients(compute, leaves)
@@ -230,8 +192,8 @@ def test_costs_are_the_formulas(naive_dice):
 
 @pytest.mark.parametrize('counts', BATCHES.values(), ids=BATCHES.keys())
 def test_assignments_are_mmdetections(counts, monkeypatch):
-    head, (classes, masks) = LossHead(), predictions_of(len(counts))
-    arguments = list(classes), list(masks), targets_of(counts), metas_of(counts)
+    head, (classes, masks) = build_losses(), predictions_of(len(counts))
+    arguments = classes, masks, targets_of(counts)
     ours, stock = [], []
     match, assign = matching.match, HungarianAssigner.assign
 
@@ -246,10 +208,10 @@ def test_assignments_are_mmdetections(counts, monkeypatch):
     monkeypatch.setattr('mmseg_faseg.models.losses.mask_losses.match', spy_match)
     monkeypatch.setattr(HungarianAssigner, 'assign', spy_assign)
     torch.manual_seed(5)
-    head.loss_by_feat(*arguments)
+    losses_of_masks(head, *arguments)
     assert not stock
     torch.manual_seed(5)
-    Mask2FormerHead.loss_by_feat(head, *arguments)
+    stock_losses(head, *arguments)
 
     (matches,) = ours
     assert matches.counts == [min(QUERIES, n) for n in counts]
@@ -278,7 +240,7 @@ def test_one_transfer_and_one_assignment_each(counts, monkeypatch):
     count('to_host')
     count('linear_sum_assignment')
     classes, masks = predictions_of(len(counts))
-    LossHead().loss_by_feat(list(classes), list(masks), targets_of(counts), metas_of(counts))
+    losses_of_masks(build_losses(), classes, masks, targets_of(counts))
     assert calls == dict(to_host=1, linear_sum_assignment=LAYERS * sum(n > 0 for n in counts))
 
 
@@ -287,7 +249,7 @@ def test_one_transfer_and_one_assignment_each(counts, monkeypatch):
 def test_matching_waits_for_the_device_only_once(monkeypatch):
     """PyTorch itself reports whatever else would wait."""
     classes, masks = predictions_of(2, device='cuda')
-    targets = matching.Targets.of(targets_of([4, 0], device='cuda'), torch.float32)
+    targets = targets_of([4, 0], device='cuda').to(torch.float32)
     points = torch.rand(LAYERS, 2, POINTS, 2, device='cuda')
     to_host = matching.to_host
 
@@ -296,10 +258,10 @@ def test_matching_waits_for_the_device_only_once(monkeypatch):
         return to_host(x)
 
     monkeypatch.setattr(matching, 'to_host', permitted)
-    costs = LossHead().assigner.match_costs
+    costs = build_losses().assigner.match_costs
     torch.cuda.set_sync_debug_mode('error')
     try:
-        matching.match(costs, classes, MaskTensors(list(masks)), targets, points, str)
+        matching.match(costs, classes, MaskTensors(list(masks)), targets, points)
     finally:
         torch.cuda.set_sync_debug_mode('default')
 
@@ -333,7 +295,7 @@ def test_uncertain_points_are_those_nearest_to_the_edge():
 def test_masks_that_are_not_matched_are_never_whole():
     """No tensor, backward included, is larger than the matched masks of one image."""
     layers, queries, width, size = 14, 50, 16, (64, 64)
-    head = LossHead(num_queries=queries)
+    head = build_losses(num_queries=queries)
     classes = torch.randn(layers, 2, queries, 12, requires_grad=True)
     embeddings = torch.randn(layers, 2, queries, width, requires_grad=True)
     features = torch.randn(2, width, *size, requires_grad=True)
@@ -344,7 +306,6 @@ def test_masks_that_are_not_matched_are_never_whole():
             classes,
             MaskProduct(embeddings, features, bias),
             targets_of(counts, size=size),
-            metas_of(counts),
         )
         sum(value.sum() for value in losses.values()).backward()
     mask = size[0] * size[1] * 4
@@ -363,7 +324,7 @@ UNKNOWN = {
 
 @pytest.mark.parametrize('costs', UNKNOWN.values(), ids=UNKNOWN.keys())
 def test_unknown_costs_take_mmdetections_path(costs, monkeypatch):
-    head = LossHead(assigner=dict(type='mmdet.HungarianAssigner', match_costs=costs))
+    head = build_losses(assigner=dict(type='mmdet.HungarianAssigner', match_costs=costs))
     monkeypatch.delattr('mmseg_faseg.models.losses.mask_losses.match')
     compare_paths(head)
 
@@ -378,7 +339,7 @@ class OtherSampler(MaskPseudoSampler):
 
 @pytest.mark.parametrize('part', ['assigner', 'sampler'])
 def test_unknown_assigners_and_samplers_take_mmdetections_path(part, monkeypatch):
-    head = LossHead()
+    head = build_losses()
     getattr(head, part).__class__ = dict(assigner=OtherAssigner, sampler=OtherSampler)[part]
     monkeypatch.delattr('mmseg_faseg.models.losses.mask_losses.match')
     compare_paths(head)
@@ -388,11 +349,10 @@ def compare_paths(head):
     classes = predictions_of(2)[0]
     product = MaskProduct(*product_of(2))
     leaves = [classes, product.embeddings, product.features, product.bias]
-    targets = targets_of([3, 2]), metas_of([3, 2])
-    got = losses_and_gradients(lambda: head.losses_of(classes, product, *targets), leaves)
+    targets = targets_of([3, 2])
+    got = losses_and_gradients(lambda: head.losses_of(classes, product, targets), leaves)
     expected = losses_and_gradients(
-        lambda: Mask2FormerHead.loss_by_feat(head, list(classes), product.tensors(), *targets),
-        leaves,
+        lambda: stock_losses(head, classes, product.tensors(), targets), leaves
     )
     assert_same(got, expected)
 
@@ -412,25 +372,23 @@ def test_logits_that_are_not_finite_are_named(kinds, message, value):
         classes[3:, 1, 2, 4] = value
     if 'mask' in kinds:
         masks[3:, 1, 2] = value
-    targets = targets_of([3, 2]), metas_of([3, 2])
     with pytest.raises(FloatingPointError, match=message):
-        LossHead().loss_by_feat(list(classes), list(masks), *targets)
+        losses_of_masks(build_losses(), classes, masks, targets_of([3, 2]))
 
 
 def test_class_logits_of_an_image_without_targets_are_checked():
     classes, masks = (x.detach() for x in predictions_of(2))
     classes[0, 0, 0, 0] = float('nan')
     with pytest.raises(FloatingPointError, match='an image: class logits .* prediction 0'):
-        LossHead().loss_by_feat(list(classes), list(masks), targets_of([0, 2]), [{}, {}])
+        targets = replace(targets_of([0, 2]), img_metas=[{}, {}])
+        losses_of_masks(build_losses(), classes, masks, targets)
 
 
 @pytest.mark.parametrize('counts', [[3, 0], [0, 0]])
 def test_everything_gets_a_gradient_without_targets(counts):
     """DistributedDataParallel would wait forever for one that is missing."""
     leaves = [predictions_of(2)[0], *product_of(2)]
-    losses = LossHead().losses_of(
-        leaves[0], MaskProduct(*leaves[1:]), targets_of(counts), metas_of(counts)
-    )
+    losses = build_losses().losses_of(leaves[0], MaskProduct(*leaves[1:]), targets_of(counts))
     for name, value in losses.items():
         assert value.requires_grad, name
         if counts == [0, 0] and 'cls' not in name:

@@ -16,8 +16,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import nn
 
-from mmseg_faseg.models.ops.cuda_graphs import CudaGraphs
-from mmseg_faseg.models.ops.cuda_recorder import CudaRecorder
+from mmseg_faseg.models.ops.cuda_graphs import CudaGraphs, CudaRecorder
 from tests.helpers.small_head import head_config
 from tests.helpers.small_segmentor import BACKBONE, MODES, build_segmentor
 

@@ -5,50 +5,33 @@ import math
 import pytest
 import torch
 from mmcv.cnn.bricks.transformer import MultiScaleDeformableAttention
-from mmcv.ops.multi_scale_deform_attn import multi_scale_deformable_attn_pytorch
+from mmcv.ops.multi_scale_deform_attn import (
+    multi_scale_deformable_attn_pytorch as mmcv_formula,
+)
 
 from mmseg_faseg.models.ops.deformable_attention import (
+    DeformableSelfAttention,
     Geometry,
     backends,
     choose_backend,
-    deformable_self_attention,
     table_sampling,
 )
 from mmseg_faseg.models.ops.deformable_attention.backends import BACKENDS
+from tests.helpers.deformable import (
+    HEADS,
+    POINTS,
+    SIZES,
+    TOKENS,
+    arguments,
+    like_stock,
+    mmcvs,
+    output_and_gradients,
+)
 from tests.helpers.live_tensors import LiveTensors
 from tests.helpers.small_head import DEVICES, build_head, feature_maps, head_config
 
-HEADS, POINTS, DIM = 2, 3, 4
-SIZES = ((3, 4), (5, 8), (1, 2))
-TOKENS = sum(h * w for h, w in SIZES)
 COMPILED = pytest.param('compiled', marks=pytest.mark.slow)
 EAGER = ['embedding_bag', 'grid_sample']
-
-
-def arguments(dtype=torch.float64, batch=2, queries=TOKENS, device='cpu'):
-    """Value, geometry, positions within and beyond the levels, weights."""
-    torch.manual_seed(0)
-    geometry = Geometry.of(SIZES, HEADS, POINTS, torch.empty(0, dtype=dtype, device=device))
-    value = torch.randn(batch, TOKENS, HEADS, DIM, dtype=dtype, device=device)
-    shape = batch, queries, 2, HEADS, len(SIZES), POINTS
-    share = torch.rand(shape, dtype=dtype, device=device) * 2 - 0.5
-    positions = share * geometry.extents[:, None, :, None]
-    weights = torch.randn(shape[:2] + shape[3:], dtype=dtype, device=device)
-    return value, geometry, positions, weights
-
-
-def mmcvs(value, geometry, positions, weights):
-    sizes = torch.tensor(SIZES, device=value.device)
-    locations = geometry.normalised(positions)
-    return multi_scale_deformable_attn_pytorch(value, sizes, locations, weights)
-
-
-def output_and_gradients(sample, arguments):
-    value, geometry, positions, weights = arguments
-    leaves = [x.clone().requires_grad_() for x in (value, positions, weights)]
-    out = sample(leaves[0], geometry, *leaves[1:])
-    torch.manual_seed(1)
-    return [out, *torch.autograd.grad((out * torch.randn_like(out)).sum(), leaves)]
 
 
 @pytest.mark.parametrize('device', DEVICES)
@@ -102,7 +85,8 @@ def test_module_equals_mmcvs(backend):
     tokens = torch.randn(2, TOKENS, 16, dtype=torch.float64, requires_grad=True)
     pos = torch.randn(1, TOKENS, 16, dtype=torch.float64)
     geometry = Geometry.of(SIZES, HEADS, POINTS, tokens)
-    got = deformable_self_attention(attn, tokens, pos, geometry, backend)
+    ours = like_stock(attn)
+    got = ours(tokens, pos, geometry, backend)
     locations = geometry.normalised(geometry.centres)[:, 0, :, 0]
     expected = attn(
         query=tokens,
@@ -113,8 +97,10 @@ def test_module_equals_mmcvs(backend):
     )
     torch.testing.assert_close(got, expected, rtol=1e-9, atol=1e-9)
     weight = torch.randn_like(got)
-    leaves = [tokens, *attn.parameters()]
-    grads = [torch.autograd.grad((out * weight).sum(), leaves) for out in (got, expected)]
+    grads = [
+        torch.autograd.grad((out * weight).sum(), [tokens, *module.parameters()])
+        for out, module in ((got, ours), (expected, attn))
+    ]
     for ours, theirs in zip(*grads, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
 
@@ -167,7 +153,7 @@ def test_mmcvs_operator_gets_what_it_insists_on(monkeypatch):
             assert starts.tolist() == [0, 12, 52]
             assert images == len(value)
             assert value.dtype == locations.dtype == weights.dtype
-            return multi_scale_deformable_attn_pytorch(value, sizes, locations, weights)
+            return mmcv_formula(value, sizes, locations, weights)
 
     monkeypatch.setattr(backends, 'find_mmcv_operator', lambda: Operator)
     given = arguments()
@@ -198,12 +184,12 @@ def test_positions_of_any_layout(backend):
 
 def test_no_sampled_value_is_held():
     """What MMCV stacks, C values a sample, would be 24 times the output here."""
-    attn = MultiScaleDeformableAttention(256, 8, 3, 4, batch_first=True).eval()
+    attn = DeformableSelfAttention(256, 8, 3, 4, batch_first=True).eval()
     sizes = ((8, 8), (16, 16), (32, 32))
     tokens = torch.randn(1, sum(h * w for h, w in sizes), 256)
     geometry = Geometry.of(sizes, 8, 4, tokens)
     with torch.no_grad(), LiveTensors() as tensors:
-        deformable_self_attention(attn, tokens, torch.zeros_like(tokens), geometry)
+        attn(tokens, torch.zeros_like(tokens), geometry)
     samples = tokens.nbytes // 256 * 8 * 3 * 4  # one number for each
     assert tensors.largest <= 4 * samples  # each sample's four corners
     assert tensors.largest < tokens.nbytes * 24 / 10
@@ -246,11 +232,11 @@ def test_an_export_takes_grid_sample():
     class Module(torch.nn.Module):
         def __init__(self):
             super().__init__()
-            self.attn = MultiScaleDeformableAttention(16, HEADS, 3, POINTS, batch_first=True)
+            self.attn = DeformableSelfAttention(16, HEADS, 3, POINTS, batch_first=True)
 
         def forward(self, tokens):
             geometry = Geometry.of(SIZES, HEADS, POINTS, tokens)
-            return deformable_self_attention(self.attn, tokens, tokens, geometry)
+            return self.attn(tokens, tokens, geometry)
 
     module, tokens = Module().eval(), torch.randn(1, TOKENS, 16)
     program = torch.export.export(module, (tokens,))

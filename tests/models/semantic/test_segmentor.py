@@ -4,8 +4,7 @@ import pytest
 import torch
 from mmseg.models import EncoderDecoder
 
-from mmseg_faseg.models.merging import rows as class_map
-from mmseg_faseg.models.merging.rows import resize_rows
+from mmseg_faseg.models.merging import rows as merging_rows
 from tests.helpers.small_head import samples
 from tests.helpers.small_segmentor import MODES, build_segmentor, sample
 
@@ -24,7 +23,7 @@ CASES = {
 @pytest.mark.parametrize('mode', MODES)
 def test_same_scores_as_encoder_decoder(monkeypatch, case, mode):
     size, ori_shape, padding, flip = CASES[case]
-    monkeypatch.setattr(class_map, 'piece_bytes', lambda _: 80_000)  # several pieces, even here
+    monkeypatch.setattr(merging_rows, 'chunk_bytes', lambda _: 80_000)  # several chunks, even here
     model = build_segmentor(MODES[mode]).double()
     model.keep_scores = True
     inputs = torch.randn(2, 3, *size, dtype=torch.float64)
@@ -44,16 +43,6 @@ def test_scores_are_kept_only_when_asked_for():
     assert 'seg_logits' not in model.predict(torch.randn(1, 3, 64, 64))[0]
     model.keep_scores = True
     assert model.predict(torch.randn(1, 3, 64, 64))[0].seg_logits.data.shape == (5, 64, 64)
-
-
-@pytest.mark.parametrize('size', [(4, 7), (32, 24), (9, 50)])
-@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
-def test_rows_are_those_of_interpolate(size, dtype):
-    maps = torch.randn(3, 9, 7, dtype=dtype)
-    whole = torch.nn.functional.interpolate(maps[None], size, mode='bilinear')[0]
-    maps = maps.permute(1, 2, 0)
-    rows = [resize_rows(maps, size, i, min(i + 3, size[0])) for i in range(0, size[0], 3)]
-    torch.testing.assert_close(torch.cat(rows).permute(2, 0, 1), whole, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize('mode', MODES)

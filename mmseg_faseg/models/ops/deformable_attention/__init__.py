@@ -1,6 +1,6 @@
 """Multi-scale deformable attention: the module's arithmetic, and how its samples are summed."""
 
-from .attention import check_backend, choose_backend, deformable_self_attention
+from .attention import DeformableSelfAttention, check_backend, choose_backend
 from .levels import Geometry
 
-__all__ = ['Geometry', 'check_backend', 'choose_backend', 'deformable_self_attention']
+__all__ = ['DeformableSelfAttention', 'Geometry', 'check_backend', 'choose_backend']

@@ -9,38 +9,36 @@ from .backends import BACKENDS, find_mmcv_operator
 from .levels import Geometry
 
 
-def deformable_self_attention(
-    attn: MultiScaleDeformableAttention,
-    tokens: Tensor,
-    pos: Tensor,
-    geometry: Geometry,
-    backend: str = 'auto',
-) -> Tensor:
-    """Runs MMCV's attention module over tokens of several levels.
+class DeformableSelfAttention(MultiScaleDeformableAttention):
+    """MMCV's module, parameters and all, over the tokens of several levels.
 
-    Same numbers as ``attn.forward``, which reads the level sizes from a tensor and so makes a GPU
-    wait.
-
-    Args:
-        attn: MMCV's module with its parameters.
-        tokens: (B, N, C), the levels' tokens one level after the other.
-        pos: (B or 1, N, C), their positional encoding.
-        geometry: Where the tokens lie, for as many heads and points as the module has.
-        backend: See :func:`choose_backend`.
-
-    Returns:
-        (B, N, C), the residual added.
+    Same numbers as MMCV's, which reads the level sizes from a tensor and so makes a GPU wait.
     """
-    heads, levels, points = attn.num_heads, attn.num_levels, attn.num_points
-    query = tokens + pos
-    value = attn.value_proj(tokens).unflatten(-1, (heads, -1))
-    weights = attn.attention_weights(query).unflatten(-1, (heads, levels * points))
-    weights = weights.softmax(-1).unflatten(-1, (levels, points))
-    positions = _offsets(attn.sampling_offsets, query).unflatten(-1, geometry.centres.shape[1:])
-    positions = positions + geometry.centres
-    sample = BACKENDS[choose_backend(backend, tokens.device)]
-    out = sample(value, geometry, positions, weights)
-    return tokens + attn.dropout(attn.output_proj(out))
+
+    def forward(
+        self, tokens: Tensor, pos: Tensor, geometry: Geometry, backend: str = 'auto'
+    ) -> Tensor:
+        """Attends and adds the result to the tokens.
+
+        Args:
+            tokens: (B, N, C), the levels' tokens one level after the other.
+            pos: (B or 1, N, C), their positional encoding.
+            geometry: Where the tokens lie, for as many heads and points as the module has.
+            backend: See :func:`choose_backend`.
+
+        Returns:
+            (B, N, C).
+        """
+        heads, levels, points = self.num_heads, self.num_levels, self.num_points
+        query = tokens + pos
+        value = self.value_proj(tokens).unflatten(-1, (heads, -1))
+        weights = self.attention_weights(query).unflatten(-1, (heads, levels * points))
+        weights = weights.softmax(-1).unflatten(-1, (levels, points))
+        positions = _offsets(self.sampling_offsets, query)
+        positions = positions.unflatten(-1, geometry.centres.shape[1:]) + geometry.centres
+        sample = BACKENDS[choose_backend(backend, tokens.device)]
+        out = sample(value, geometry, positions, weights)
+        return tokens + self.dropout(self.output_proj(out))
 
 
 def choose_backend(backend: str, device: torch.device) -> str:
@@ -76,11 +74,13 @@ def check_backend(backend: str) -> None:
         )
 
 
-def _offsets(linear: torch.nn.Linear, query: Tensor) -> Tensor:
+def _offsets(linear: torch.nn.Module, query: Tensor) -> Tensor:
     """Sampling offsets (B, N, 2 heads levels points): first all x, then all y, not in pairs.
 
     Long stretches of one coordinate are what elementwise operations are fast at.
     """
+    if type(linear) is not torch.nn.Linear:  # quantised or wrapped: only it knows its weights
+        return linear(query).unflatten(-1, (-1, 2)).transpose(-1, -2).flatten(-2)
     weight, bias = (
         x.unflatten(0, (-1, 2)).transpose(0, 1).flatten(0, 1) for x in (linear.weight, linear.bias)
     )

@@ -1,0 +1,233 @@
+"""The mask head: both decoders, queries, predictions and losses, for every segmentation task."""
+
+from collections.abc import Sequence
+
+import torch
+from mmcv.cnn import Conv2d
+from mmengine.config import ConfigDict
+from mmengine.model import ModuleList, caffe2_xavier_init, initialize
+from torch import Tensor, nn
+
+from ..registry import MODELS
+from .decoders.layer_view import FeatureLevel
+from .decoders.mask_predictor import MaskPredictor
+from .decoders.pixel_decoder import FASegPixelDecoder
+from .decoders.positional_query import PositionalQuery
+from .decoders.transformer_decoder import FASegTransformerDecoder
+from .losses import MaskLosses, MaskProduct
+from .ops.tracing import refuse_other_sizes
+
+
+class MaskHead(MaskLosses):
+    """Masks and their classes from a backbone's maps, as Mask2Former and FASeg predict them.
+
+    `Dynamic Focus-aware Positional Queries for Semantic Segmentation
+    <https://arxiv.org/abs/2204.01244>`_ (CVPR 2023). With ``LearnedPositionalQuery``, three levels,
+    no ``high_res_attn``, the sinusoid and a threshold of 0.5 it computes what OpenMMLab's
+    ``Mask2FormerHead`` computes, under the same parameter names.
+
+    It knows no framework's contract: a head for MMSegmentation or MMDetection adds ``loss`` and
+    ``predict`` in their form, from ``predict_all``, ``losses_of`` and ``predict_last``.
+
+    Args:
+        in_channels (Sequence[int]): Channels of the backbone's maps, finest first.
+        num_classes (int): Number of classes K; the one place where it is set.
+        feat_channels (int): Width C.
+        out_channels (int): Width of the mask embeddings.
+        num_queries (int): Number of queries Q.
+        num_transformer_feat_level (int): Number of levels that the decoder visits.
+        pixel_decoder (dict): Config of the pixel decoder; gets its channels, number of levels and
+            positional encoding from here.
+        transformer_decoder (dict): ``num_layers`` and ``layer_cfg``, as OpenMMLab's heads.
+        positional_encoding (dict): Image-side encoding K_p, shared by both decoders:
+            ``ConditionalPositionalEncoding`` or ``mmdet.SinePositionalEncoding``.
+        positional_query (dict): Query-side encoding: ``DynamicFocusPositionalQuery``,
+            ``AnchorPositionalQuery`` or ``LearnedPositionalQuery``, or one of your own.
+        high_res_attn (dict, optional): Cross-attention of the finest level,
+            ``HighResolutionCrossAttention``; masked like any other when None.
+        mask_threshold (float): A layer attends where the sigmoid of the last mask is at least
+            this: 0.15 in FASeg, 0.5 in Mask2Former.
+        loss_cls (dict): Classification loss. Without a ``class_weight`` every class weighs 1 and
+            'no object' 0.1.
+        loss_mask (dict): Mask loss on points.
+        loss_dice (dict): Dice loss on points.
+        strides (Sequence[int]): Strides of the backbone's maps.
+        enforce_decoder_input_project (bool): Whether to project the levels' features once more
+            before the decoder attends to them.
+        train_cfg (dict, optional): Matching and point sampling, as MMDetection's head.
+        init_cfg (dict, optional): MMEngine's initialisation to apply after the head's own.
+
+    Raises:
+        ValueError: An argument is out of range, or two do not go together.
+        TypeError: The pixel decoder makes no positional encodings, or the positional query is none.
+    """
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        num_classes: int,
+        pixel_decoder: dict,
+        transformer_decoder: dict,
+        loss_cls: dict,
+        loss_mask: dict,
+        loss_dice: dict,
+        feat_channels: int = 256,
+        out_channels: int = 256,
+        num_queries: int = 100,
+        num_transformer_feat_level: int = 4,
+        positional_encoding: dict | None = None,
+        positional_query: dict | None = None,
+        high_res_attn: dict | None = None,
+        mask_threshold: float = 0.15,
+        strides: Sequence[int] = (4, 8, 16, 32),
+        enforce_decoder_input_project: bool = False,
+        train_cfg: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        for name, value in dict(num_classes=num_classes, num_queries=num_queries).items():
+            if value < 1:
+                raise ValueError(f'{name} must be at least 1, got {value}')
+        super().__init__(
+            num_classes, num_queries, loss_cls, loss_mask, loss_dice, train_cfg, init_cfg
+        )
+        self.in_channels = list(in_channels)
+        self.num_transformer_feat_level = num_transformer_feat_level
+        self.pixel_decoder = _build_pixel_decoder(
+            ConfigDict(
+                pixel_decoder,
+                in_channels=self.in_channels,
+                strides=list(strides),
+                feat_channels=feat_channels,
+                out_channels=out_channels,
+                num_outs=num_transformer_feat_level,
+                positional_encoding=positional_encoding,
+            )
+        )
+        self.positional_query = MODELS.build(
+            dict(type='DynamicFocusPositionalQuery', embed_dims=feat_channels)
+            | (positional_query or {})
+        )
+        if not isinstance(self.positional_query, PositionalQuery):
+            raise TypeError(
+                'positional_query must be a PositionalQuery, with first() and next(), got '
+                f'{type(self.positional_query).__name__}'
+            )
+        self.transformer_decoder = FASegTransformerDecoder(
+            num_levels=num_transformer_feat_level,
+            mask_threshold=mask_threshold,
+            high_res_attn=high_res_attn,
+            **transformer_decoder,
+        )
+        self.num_transformer_decoder_layers = self.transformer_decoder.num_layers
+        self.decoder_embed_dims = width = self.transformer_decoder.embed_dims
+        self.num_heads = self.transformer_decoder.layers[0].cross_attn.num_heads
+        if width != feat_channels:
+            raise ValueError(
+                f'feat_channels is {feat_channels}, but the embed_dims of transformer_decoder are '
+                f'{width}: they must be the same'
+            )
+        self.decoder_input_projs = ModuleList(
+            Conv2d(feat_channels, width, 1) if enforce_decoder_input_project else nn.Identity()
+            for _ in range(num_transformer_feat_level)
+        )
+        self.query_embed = nn.Embedding(num_queries, feat_channels)
+        # DistributedDataParallel waits for the gradient of every parameter that may have one.
+        self.query_embed.requires_grad_(
+            self.positional_query.reads_embed or self.transformer_decoder.reads_embed
+        )
+        self.query_feat = nn.Embedding(num_queries, feat_channels)
+        self.level_embed = nn.Embedding(num_transformer_feat_level, feat_channels)
+        self.cls_embed = nn.Linear(feat_channels, num_classes + 1)
+        self.mask_embed = nn.Sequential(
+            nn.Linear(feat_channels, feat_channels),
+            nn.ReLU(inplace=True),
+            nn.Linear(feat_channels, feat_channels),
+            nn.ReLU(inplace=True),
+            nn.Linear(feat_channels, out_channels),
+        )
+
+    def init_weights(self) -> None:
+        """Initialises as the authors do: Xavier uniform in both decoders."""
+        for conv in self.decoder_input_projs:
+            if isinstance(conv, Conv2d):
+                caffe2_xavier_init(conv, bias=0)
+        self.pixel_decoder.init_weights()
+        for param in self.transformer_decoder.parameters():
+            if param.dim() > 1:
+                nn.init.xavier_uniform_(param)
+        if self.init_cfg:
+            initialize(self, self.init_cfg)
+
+    def predict_all(self, x: Sequence[Tensor]) -> tuple[Tensor, MaskProduct]:
+        """Makes all L predictions, before the first and after each layer.
+
+        Args:
+            x: The backbone's maps, finest first.
+
+        Returns:
+            Class logits (L, B, Q, K + 1), the last class 'no object', and the masks, which are
+            multiplied only where they are asked for; both at least in float32.
+        """
+        outputs, predictor = self._decode(x)
+        queries = torch.stack(outputs)
+        # In half precision MMDetection's loss overflows: it counts points in the logits' type.
+        class_logits = self.cls_embed(queries).to(predictor.features.dtype)
+        embedding, bias = predictor.embed(queries)
+        return class_logits, MaskProduct(embedding, predictor.features, bias)
+
+    def predict_last(self, x: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Makes the last prediction only.
+
+        Args:
+            x: The backbone's maps, finest first.
+
+        Returns:
+            Class logits (B, Q, K + 1), the last class 'no object', and mask logits
+            (B, Q, H / 4, W / 4), both at least in float32.
+        """
+        outputs, predictor = self._decode(x)
+        class_logits = self.cls_embed(outputs[-1]).to(predictor.features.dtype)
+        return class_logits, predictor.masks(outputs[-1])
+
+    def _decode(self, x: Sequence[Tensor]) -> tuple[list[Tensor], MaskPredictor]:
+        """Runs both decoders: normalised queries of all predictions, and what predicts masks."""
+        if len(x) != len(self.in_channels):
+            raise ValueError(
+                f'in_channels names {len(self.in_channels)} feature levels, got {len(x)} maps'
+            )
+        x = refuse_other_sizes(x)
+        finest, features, key_pos = self.pixel_decoder(x)
+        levels = [
+            FeatureLevel(_tokens(proj(f)), _tokens(pos), embed, tuple(f.shape[-2:]))
+            for f, pos, proj, embed in zip(
+                features, key_pos, self.decoder_input_projs, self.level_embed.weight, strict=True
+            )
+        ]
+        batch = len(finest)
+        outputs = self.transformer_decoder(
+            self.query_feat.weight.expand(batch, -1, -1),
+            self.query_embed.weight.expand(batch, -1, -1),
+            levels,
+            self.positional_query,
+            self._predictor(finest),
+        )
+        precise = finest.to(torch.promote_types(finest.dtype, torch.float32))
+        return outputs, self._predictor(precise)
+
+    def _predictor(self, features: Tensor) -> MaskPredictor:
+        return MaskPredictor(self.mask_embed, self.pixel_decoder.mask_feature, features)
+
+
+def _build_pixel_decoder(config: ConfigDict) -> FASegPixelDecoder:
+    kind = config.type if isinstance(config.type, type) else MODELS.get(config.type)
+    if kind is not None and not issubclass(kind, FASegPixelDecoder):
+        raise TypeError(
+            f'pixel_decoder.type must be FASegPixelDecoder, got {config.type!r}, which makes no '
+            'positional encodings; FASegPixelDecoder takes the same settings and weights'
+        )
+    return MODELS.build(config)
+
+
+def _tokens(features: Tensor) -> Tensor:
+    """(B, C, H, W) to (B, HW, C)."""
+    return features.flatten(2).transpose(1, 2)
