@@ -16,7 +16,7 @@ from mmseg_faseg.apis.demo import run_demo
 from mmseg_faseg.explain import focus_of_queries, overlay, record_focus
 from tests.helpers.tools import REPOSITORY, run_tool
 
-pytestmark = pytest.mark.slow  # they train, in this process or another
+pytestmark = pytest.mark.subprocess  # they train, in this process or another
 SMALL = """
 _base_ = ['{repository}/configs/{name}.py']
 loading = dict(batch_size=2, num_workers=0, persistent_workers=False)

@@ -53,7 +53,7 @@ def batch(height, width, **labels):
     return dict(inputs=[inputs], data_samples=[sample])
 
 
-@pytest.mark.slow
+@pytest.mark.full_size
 @pytest.mark.parametrize('name', CONFIGS)
 def test_builds_and_predicts(name):
     cfg = load(name)
@@ -70,7 +70,7 @@ def test_builds_and_predicts(name):
     assert 0 <= classes.min() <= classes.max() < cfg.model.decode_head.num_classes
 
 
-@pytest.mark.slow
+@pytest.mark.full_size
 @pytest.mark.parametrize('name', ['faseg_swin-t_ade20k', CITYSCAPES])
 def test_takes_a_training_step(name):
     cfg = load(name)

@@ -134,7 +134,7 @@ def test_metadata_is_the_configs(models, name):
     assert metadata['Architecture'] == [backbone_of(cfg)[0], 'FASeg']
 
 
-@pytest.mark.slow
+@pytest.mark.full_size
 @pytest.mark.parametrize('name', NAMES)
 def test_the_config_builds_a_model(models, name):
     cfg = config_of(models[name])

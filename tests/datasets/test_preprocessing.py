@@ -240,7 +240,7 @@ def test_single_scale(name, shape, tmp_path):
     assert_same_prediction(sample, class_scores(model, view, image.size))
 
 
-@pytest.mark.slow
+@pytest.mark.full_size
 @pytest.mark.parametrize(
     ('name', 'shape'),
     [

@@ -26,7 +26,7 @@ from tests.helpers.released import (
 )
 from tests.helpers.tools import call_tool
 
-pytestmark = pytest.mark.slow  # they save and load heads of full width
+pytestmark = pytest.mark.full_size  # they save and load heads of full width
 R50, SWIN_T = shapes_of('r50_ade20k'), shapes_of('swin-t_ade20k')
 SWIN_B = with_swin(SWIN_T, 128, 18, 12)
 SWIN_L = with_swin(SWIN_T, 192, 18, 12)

@@ -21,7 +21,7 @@ from tests.helpers.small_head import DEVICES, build_head, feature_maps, head_con
 HEADS, POINTS, DIM = 2, 3, 4
 SIZES = ((3, 4), (5, 8), (1, 2))
 TOKENS = sum(h * w for h, w in SIZES)
-COMPILED = pytest.param('compiled', marks=pytest.mark.slow)
+COMPILED = pytest.param('compiled', marks=pytest.mark.compile)
 EAGER = ['embedding_bag', 'grid_sample']
 
 
