@@ -70,8 +70,10 @@ def check_pretrained(cfg: Config) -> None:
 
 def pretrained_weights(node: object, key: str) -> Iterator[tuple[str, str]]:
     """Pairs of config key and checkpoint of all ``Pretrained`` initialisations in a config."""
-    children = node.items() if isinstance(node, dict) else ()
-    if isinstance(node, list | tuple):
+    children: Iterable[tuple[object, object]] = ()
+    if isinstance(node, dict):
+        children = node.items()
+    elif isinstance(node, list | tuple):
         children = enumerate(node)
     if isinstance(node, dict) and node.get('type') == 'Pretrained' and 'checkpoint' in node:
         # A list of initialisations is given up as a whole.

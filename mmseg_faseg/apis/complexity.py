@@ -5,7 +5,7 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from mmengine.config import Config
@@ -124,7 +124,7 @@ class _Prediction(nn.Module):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.model = model
+        self.model: Any = model
 
     def forward(self, image: Tensor) -> Tensor:
         size = tuple(image.shape[-2:])
@@ -142,7 +142,8 @@ def _own_model(cfg_or_model: Config | nn.Module) -> nn.Module:
 
 def _count_params(model: nn.Module) -> tuple[Counter[str], Counter[str]]:
     """All and trainable parameters by part."""
-    params, trainable = Counter(), Counter()
+    params: Counter[str] = Counter()
+    trainable: Counter[str] = Counter()
     for name, param in model.named_parameters():
         part = next((p for p, names in _PARTS.items() if name.startswith(names)), 'prediction')
         params[part] += param.numel()

@@ -118,7 +118,7 @@ def _value(node: ast.expr) -> Any:
             return {keyword.arg: _value(keyword.value) for keyword in keywords if _named(keyword)}
         case ast.Dict():
             return {
-                ast.literal_eval(key): _value(value)
+                ast.literal_eval(_key(key)): _value(value)
                 for key, value in zip(node.keys, node.values, strict=True)
             }
         case ast.List():
@@ -126,6 +126,12 @@ def _value(node: ast.expr) -> Any:
         case ast.Tuple():
             return tuple(_value(item) for item in node.elts)
     return ast.literal_eval(node)
+
+
+def _key(node: ast.expr | None) -> ast.expr:
+    if node is None:
+        raise ValueError('**')
+    return node
 
 
 def _named(keyword: ast.keyword) -> bool:

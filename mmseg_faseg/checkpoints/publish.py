@@ -73,7 +73,8 @@ def _weights_of(checkpoint: dict[str, Any], source: Path) -> OrderedDict[str, Te
         (key.removeprefix('module.'), _own(value, f'{source}: {key}'))
         for key, value in weights.items()
     )
-    own._metadata = getattr(weights, '_metadata', OrderedDict())
+    # PyTorch keeps its modules' versions there
+    own._metadata = getattr(weights, '_metadata', OrderedDict())  # type: ignore[attr-defined]
     return own
 
 
@@ -96,13 +97,12 @@ def _write(published: dict[str, Any], source: Path, target: Path) -> tuple[Path,
             save_safetensors(published, whole[1])
             shutil.copymode(*whole)  # safetensors are written for the owner's eyes only
             names = [target.with_name(f'{stem}-{_hash_of(file)}{file.suffix}') for file in whole]
-            for file, name in zip(whole, names, strict=True):
-                file.replace(name)
+            weights, safetensors = (file.replace(n) for file, n in zip(whole, names, strict=True))
     except TypeError as error:
         raise UserError(f'{source}: {error}') from None
     except (OSError, RuntimeError) as error:  # PyTorch's own writer raises the latter
         raise UserError(f'{target} cannot be written: {error}'.splitlines()[0]) from None
-    return tuple(names)
+    return weights, safetensors
 
 
 class _ByteCount(io.RawIOBase):
@@ -110,14 +110,14 @@ class _ByteCount(io.RawIOBase):
 
     size = 0
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: Any) -> int:
         self.size += len(data)
         return len(data)
 
 
 def _size_of(value: Any) -> int:
     count = _ByteCount()
-    torch.save(value, count)
+    torch.save(value, count)  # type: ignore[arg-type]  # it needs no more than `write`
     return count.size
 
 

@@ -55,6 +55,7 @@ class _Canvas:
     def __init__(self, rng: np.random.Generator, size: int) -> None:
         self.rng = rng
         self.size = size
+        self.sky = np.zeros((2, 3))  # colours at the zenith and at the horizon
         self.y, self.x = np.mgrid[:size, :size].astype(np.float64)
         self.image = np.zeros((size, size, 3))
         self.labels = np.zeros((size, size), dtype=np.uint8)
@@ -123,8 +124,8 @@ def _smooth_steps(coordinates: np.ndarray, cell: float) -> tuple[np.ndarray, np.
 def _paint_land(canvas: _Canvas) -> np.ndarray:
     """Sky with clouds, and two ridges of meadow; gives the horizon's y for every column."""
     size = canvas.size
-    zenith, haze = (np.array(colour) for colour in _SKIES[canvas.rng.integers(len(_SKIES))])
-    canvas.sky = zenith, haze
+    canvas.sky = np.array(_SKIES[canvas.rng.integers(len(_SKIES))])
+    zenith, haze = canvas.sky
     height = canvas.y[..., None] / size
     canvas.image = (zenith * (1 - height) + haze * height) * canvas.texture(18, 40, 0.35)
     canvas.labels[:] = SKY
@@ -215,7 +216,7 @@ def _paint_tree(canvas: _Canvas, x: float, ground: float, scale: float) -> None:
 
 def _paint_poles(canvas: _Canvas, horizon: np.ndarray) -> list[tuple[float, float]]:
     """Upright poles, 1 to 3 pixels wide, about half with a lamp; gives where their tops are."""
-    tops = []
+    tops: list[tuple[float, float]] = []
     for _ in range(canvas.rng.integers(2, 6)):
         width = int(canvas.rng.integers(1, 4))
         left = int(canvas.rng.integers(4, canvas.size - 8))

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from mmengine.hooks import Hook
@@ -125,7 +126,7 @@ def _weights_of(checkpoint: dict, name: str) -> dict[str, torch.Tensor]:
     return {key.removeprefix('module.'): value for key, value in weights.items()}
 
 
-def _unwrapped(model: torch.nn.Module) -> torch.nn.Module:
+def _unwrapped(model: Any) -> torch.nn.Module:
     """The model whose names the checkpoint uses: without DDP and test-time augmentation."""
     while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
         model = model.module

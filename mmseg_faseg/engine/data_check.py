@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 from mmcv.transforms import LoadImageFromFile
@@ -145,7 +146,8 @@ def find_problem(
         num_classes: Label ids may be 0 to ``num_classes - 1``,
         ignore_index: or this.
     """
-    image_path, annotation_path = info['img_path'], info.get('seg_map_path')
+    image_path: str = info['img_path']
+    annotation_path: Any = info.get('seg_map_path')
     for path, what in ((image_path, 'image'), (annotation_path, f'annotation of {image_path}')):
         if path is None or not fileio.exists(path, backend_args=load.backend_args):
             return f'{path}: no such file ({what})'
@@ -211,8 +213,8 @@ def _source(path: str, backend_args: dict | None) -> str | BytesIO:
     return path if backend_args is None else BytesIO(fileio.get(path, backend_args=backend_args))
 
 
-def _decode_head(model: nn.Module) -> nn.Module | None:
-    """The head that decides on the classes, below DDP or test-time augmentation."""
+def _decode_head(model: Any) -> Any:
+    """The head that decides on the classes, below DDP or test-time augmentation; else None."""
     while not hasattr(model, 'decode_head') and hasattr(model, 'module'):
         model = model.module
     head = getattr(model, 'decode_head', None)

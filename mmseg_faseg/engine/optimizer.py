@@ -57,7 +57,7 @@ class FASegOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             params (list[dict]): Groups for the optimizer; appended to in place.
             module (nn.Module): The model; its backbone is the child named ``backbone``.
         """
-        groups = {}
+        groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
         seen = set()
         for prefix, owner in module.named_modules():
             in_backbone = prefix.split('.')[0] == 'backbone'
@@ -67,7 +67,7 @@ class FASegOptimWrapperConstructor(DefaultOptimWrapperConstructor):
                 seen.add(param)
                 key = in_backbone, _decays(owner, prefix, name)
                 groups.setdefault(key, []).append(param)
-        params.extend(self._group(*key, group) for key, group in groups.items())
+        params.extend(self._group(*key, params=group) for key, group in groups.items())
 
     def _group(self, in_backbone: bool, decays: bool, params: list) -> dict:
         lr = self.base_lr * (self.paramwise_cfg['backbone_lr_mult'] if in_backbone else 1)

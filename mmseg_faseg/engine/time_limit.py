@@ -1,5 +1,6 @@
 """Ends training after some minutes, so that a later call can go on."""
 
+import math
 import time
 
 from mmengine import dist
@@ -29,7 +30,7 @@ class TimeLimitHook(Hook):
         if minutes <= 0:
             raise ValueError(f'minutes must be more than 0, got {minutes}')
         self.minutes = minutes
-        self._start: float | None = None
+        self._start = math.inf  # until the first iteration
 
     def before_train(self, runner: Runner) -> None:
         """Sees that training can be stopped between two iterations and resumed there."""
@@ -39,12 +40,11 @@ class TimeLimitHook(Hook):
             raise ValueError(
                 'TimeLimitHook needs an IterBasedTrainLoop and a CheckpointHook with by_epoch=False'
             )
-        self._start = None
+        self._start = math.inf
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
         """Starts the clock."""
-        if self._start is None:
-            self._start = time.monotonic()
+        self._start = min(self._start, time.monotonic())
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch=None, outputs=None

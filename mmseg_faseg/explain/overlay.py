@@ -55,7 +55,7 @@ def save_predictions(
     for axis, title in zip(rows[0], ('image', 'ground truth', 'prediction'), strict=True):
         axis.set_title(title, fontsize=10)
     patches = [
-        Patch(color=np.array(colour) / 255, label=name)
+        Patch(color='#{:02x}{:02x}{:02x}'.format(*colour), label=name)
         for name, colour in zip(classes, palette, strict=True)
     ]
     figure.legend(

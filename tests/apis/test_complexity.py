@@ -269,7 +269,7 @@ def as_the_authors(flops, cfg, size):
     return flops, flops - (channels + 5) * width * tokens[3]  # level 3's projection for K_p
 
 
-@pytest.mark.slow
+@pytest.mark.full_size
 @pytest.mark.parametrize('name', RELEASED)
 def test_released_models(name):
     cfg = load_config(f'mmseg_faseg::{name}.py')

@@ -7,16 +7,15 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.image import imread
-from mmengine.config import Config
-from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
 from mmseg_faseg.apis import UserError
 from mmseg_faseg.apis.demo import run_demo
 from mmseg_faseg.explain import focus_of_queries, overlay, record_focus
+from tests.helpers.configs import load
 from tests.helpers.tools import REPOSITORY, run_tool
 
-pytestmark = pytest.mark.slow  # they train, in this process or another
+pytestmark = pytest.mark.subprocess  # they train, in this process or another
 SMALL = """
 _base_ = ['{repository}/configs/{name}.py']
 loading = dict(batch_size=2, num_workers=0, persistent_workers=False)
@@ -93,9 +92,7 @@ def test_baseline_and_missing_checkpoint(first_run, tmp_path):
 
 
 def test_toy_configs_share_data_schedule_and_seed():
-    faseg, mask2former = (
-        Config.fromfile(REPOSITORY / f'configs/{name}_toy.py') for name in ('faseg', 'mask2former')
-    )
+    faseg, mask2former = load('faseg_toy'), load('mask2former_toy')
     for key in (
         'train_dataloader',
         'val_dataloader',
@@ -111,10 +108,9 @@ def test_toy_configs_share_data_schedule_and_seed():
 
 @pytest.fixture(scope='module')
 def model():
-    init_default_scope('mmseg')
+    cfg = load('faseg_toy')
     torch.manual_seed(0)
-    cfg = Config.fromfile(REPOSITORY / 'configs/faseg_toy.py').model
-    return MODELS.build(cfg).eval()
+    return MODELS.build(cfg.model).eval()
 
 
 def test_focus_is_that_of_the_layers(model):

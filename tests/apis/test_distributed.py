@@ -46,7 +46,7 @@ def port() -> int:
         return free.getsockname()[1]
 
 
-@pytest.mark.slow
+@pytest.mark.subprocess
 def test_two_processes_end_with_equal_weights(write_config, tmp_path, port):
     (tmp_path / 'note_hook.py').write_text(_HOOK)
     config = write_config(
@@ -64,7 +64,7 @@ def test_two_processes_end_with_equal_weights(write_config, tmp_path, port):
     assert (tmp_path / 'work_dirs' / 'tiny' / 'iter_4.pth').is_file()
 
 
-@pytest.mark.slow
+@pytest.mark.subprocess
 def test_two_processes_give_the_metrics_of_one(trained, tmp_path, port):
     """Five images: the second process gets one of them again, which must not count twice."""
     result = run_tool(

@@ -78,7 +78,7 @@ def test_test_gives_the_metrics_and_pictures(trained, tmp_path, monkeypatch):
     assert len(list((tmp_path / 'painted').rglob('*.png'))) == 5
 
 
-@pytest.mark.slow
+@pytest.mark.subprocess
 def test_stock_test_tool_loads_our_checkpoint(trained, tmp_path):
     """MMSegmentation's own tool, a checkpoint as training wrote it, protection on."""
     stored = torch.load(trained.checkpoint, weights_only=True)
@@ -91,7 +91,7 @@ def test_stock_test_tool_loads_our_checkpoint(trained, tmp_path):
     assert metrics_in(tmp_path / 'work') == pytest.approx(logged_metrics(trained.work_dir))
 
 
-@pytest.mark.slow
+@pytest.mark.subprocess
 def test_mmseg_inferencer_takes_our_checkpoint(trained, tiny_data, tmp_path):
     script = (
         'import sys, mmseg_faseg\n'

@@ -251,7 +251,7 @@ def installed_wheel(tmp_path_factory):
     return folder / 'site'
 
 
-@pytest.mark.slow
+@pytest.mark.package
 def test_wheel_carries_configs_and_tools(installed_wheel, tmp_path):
     mim = installed_wheel / 'mmseg_faseg' / '.mim'
     assert (mim / 'model-index.yml').is_file()

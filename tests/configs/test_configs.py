@@ -9,7 +9,6 @@ import torch
 from mmcv.transforms import Compose
 from mmengine.config import Config
 from mmengine.optim import OptimWrapper
-from mmengine.registry import init_default_scope
 from mmengine.runner import load_checkpoint
 from mmengine.structures import PixelData
 from mmseg.registry import DATASETS, MODELS, PARAM_SCHEDULERS
@@ -17,6 +16,9 @@ from mmseg.structures import SegDataSample
 from PIL import Image
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from tests.helpers.configs import load
+from tests.helpers.full_size import build_segmentor, outline
 
 ROOT = Path(__file__).parents[2] / 'configs'
 CONFIGS = sorted(path.stem for path in ROOT.glob('*.py'))
@@ -33,18 +35,6 @@ MILLION_PARAMETERS = {
 }
 
 
-def load(name):
-    cfg = Config.fromfile(ROOT / f'{name}.py')
-    init_default_scope(cfg.default_scope)
-    return cfg
-
-
-def build_model(cfg):
-    """The model of a config, with random weights in place of pre-trained ones."""
-    cfg.model.backbone.init_cfg = None
-    return MODELS.build(cfg.model)
-
-
 def batch(height, width, **labels):
     sample = SegDataSample(
         metainfo=dict(ori_shape=(height, width), img_shape=(height, width)), **labels
@@ -53,12 +43,12 @@ def batch(height, width, **labels):
     return dict(inputs=[inputs], data_samples=[sample])
 
 
-@pytest.mark.slow
+@pytest.mark.full_size
 @pytest.mark.parametrize('name', CONFIGS)
 def test_builds_and_predicts(name):
     cfg = load(name)
     assert 'mmseg_faseg' in cfg.custom_imports.imports
-    model = build_model(cfg).eval()
+    model = build_segmentor(cfg).eval()
     count = sum(p.numel() for p in model.parameters() if p.requires_grad) / 1e6
     if name in MILLION_PARAMETERS:
         assert count == pytest.approx(MILLION_PARAMETERS[name], rel=5e-3)
@@ -70,12 +60,12 @@ def test_builds_and_predicts(name):
     assert 0 <= classes.min() <= classes.max() < cfg.model.decode_head.num_classes
 
 
-@pytest.mark.slow
+@pytest.mark.full_size
 @pytest.mark.parametrize('name', ['faseg_swin-t_ade20k', CITYSCAPES])
 def test_takes_a_training_step(name):
     cfg = load(name)
     cfg.model.backbone.update({'depths': [1, 1, 1, 1]} if 'swin' in name else {})
-    model = build_model(cfg)
+    model = build_segmentor(cfg)
     data = batch(64, 64, gt_sem_seg=PixelData(data=torch.randint(0, 19, (1, 64, 64))))
     data = dict(inputs=data['inputs'] * 2, data_samples=data['data_samples'] * 2)
     data = model.data_preprocessor(data, training=True)
@@ -91,7 +81,7 @@ def test_number_of_classes_is_set_in_one_place():
     cfg = load('faseg_swin-t_ade20k')
     cfg.merge_from_dict({'model.decode_head.num_classes': 7, 'model.keep_scores': True})
     cfg.model.backbone.depths = [1, 1, 1, 1]
-    model = build_model(cfg)
+    model = build_segmentor(cfg)
     data = batch(64, 64, gt_sem_seg=PixelData(data=torch.arange(64).repeat(1, 64, 1) % 7))
     losses = model(**model.data_preprocessor(data, training=True), mode='loss')
     assert all(torch.isfinite(loss) for loss in losses.values())
@@ -150,7 +140,7 @@ def test_losses_and_points(name):
 
 
 def test_ade20k_freezes_batch_norm_and_nothing_else():
-    model = build_model(load('faseg_r50_ade20k')).train()
+    model = outline(load('faseg_r50_ade20k')).train()
     norms = [m for m in model.backbone.modules() if isinstance(m, _BatchNorm)]
     assert len(norms) == 53
     assert not any(norm.training for norm in norms)
@@ -159,7 +149,7 @@ def test_ade20k_freezes_batch_norm_and_nothing_else():
 
 
 def test_cityscapes_trains_synced_batch_norm_and_freezes_nothing():
-    model = build_model(load(CITYSCAPES)).train()
+    model = outline(load(CITYSCAPES)).train()
     norms = [m for m in model.backbone.modules() if isinstance(m, _BatchNorm)]
     assert len(norms) == 53
     assert all(isinstance(norm, nn.SyncBatchNorm) and norm.training for norm in norms)
@@ -178,7 +168,7 @@ def test_swin(name, window, pretrained):
     cfg = load(name)
     assert pretrained in cfg.model.backbone.init_cfg.checkpoint
     assert cfg.model.backbone.pretrain_img_size == (224 if window == 7 else 384)
-    blocks = [b for stage in build_model(cfg).backbone.stages for b in stage.blocks]
+    blocks = [b for stage in outline(cfg).backbone.stages for b in stage.blocks]
     assert {block.attn.window_size for block in blocks} == {window}
     drop_path = [block.ffn.dropout_layer.drop_prob for block in blocks]
     assert drop_path == pytest.approx(np.linspace(0, 0.3, len(blocks)))
@@ -267,7 +257,7 @@ def test_small_images_are_padded_with_grey_before_normalisation(name, crop, tmp_
     assert (labels[0, ~inside] == 255).all()
     assert labels[0, inside].unique().tolist() == [2, 255]  # ADE20K's 3, and its 0
 
-    model = build_model(cfg)
+    model = outline(cfg)
     (normalised,) = model.data_preprocessor(pack(data), training=True)['inputs']
     mean, std = torch.tensor([123.675, 116.28, 103.53]), torch.tensor([58.395, 57.12, 57.375])
     assert normalised.shape == (3, crop, crop)
@@ -287,7 +277,7 @@ def test_cityscapes_is_cropped_and_never_padded(tmp_path):
     data = dataset(cfg, tmp_path, 'train')[0]
     assert data['inputs'].shape == (3, 512, 1024)
     assert set(data['data_samples'].gt_sem_seg.data.unique().tolist()) <= {2, 255}
-    inputs = build_model(cfg).data_preprocessor(pack(data), training=True)['inputs']
+    inputs = outline(cfg).data_preprocessor(pack(data), training=True)['inputs']
     assert inputs[0].shape == (3, 512, 1024)
 
 
@@ -353,9 +343,10 @@ def test_multi_scale_test(name, single, scales, max_size, tmp_path):
     ('name', 'variable'), [('faseg_r50_ade20k', 'ADE20K_ROOT'), (CITYSCAPES, 'CITYSCAPES_ROOT')]
 )
 def test_data_root_can_be_set_from_outside(name, variable, monkeypatch):
-    assert load(name).train_dataloader.dataset.data_root.startswith('data/')
+    cfg = Config.fromfile(ROOT / f'{name}.py')
+    assert cfg.train_dataloader.dataset.data_root.startswith('data/')
     monkeypatch.setenv(variable, '/elsewhere')
-    cfg = load(name)
+    cfg = Config.fromfile(ROOT / f'{name}.py')
     for split in ('train', 'val', 'test'):
         assert cfg[f'{split}_dataloader'].dataset.data_root == '/elsewhere'
 
@@ -374,7 +365,7 @@ def test_fine_tuning_takes_over_all_but_the_class_layer(tmp_path):
     assert tuned.model.backbone.init_cfg is None  # its weights come with the rest
     for cfg in (trained, tuned):
         cfg.model.backbone.depths = [1, 1, 1, 1]
-    trained, tuned = build_model(trained), build_model(tuned)
+    trained, tuned = build_segmentor(trained), build_segmentor(tuned)
     torch.save(trained.state_dict(), tmp_path / 'trained.pth')
     load_checkpoint(tuned, str(tmp_path / 'trained.pth'), map_location='cpu')
     before, after = trained.state_dict(), tuned.state_dict()

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from mmengine.config import Config
-from mmengine.registry import DefaultScope
-from mmseg.registry import MODELS
 
+from tests.helpers.configs import load
+from tests.helpers.full_size import outline
 from tests.helpers.tools import REPOSITORY
 
 MIM = REPOSITORY / 'mmseg_faseg' / '.mim'
@@ -55,7 +54,7 @@ def models(metafile):
 
 
 def config_of(model):
-    return Config.fromfile(REPOSITORY / model['Config'])
+    return load(model['Config'].removeprefix('configs/').removesuffix('.py'))
 
 
 def backbone_of(cfg):
@@ -134,13 +133,9 @@ def test_metadata_is_the_configs(models, name):
     assert metadata['Architecture'] == [backbone_of(cfg)[0], 'FASeg']
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize('name', NAMES)
 def test_the_config_builds_a_model(models, name):
-    cfg = config_of(models[name])
-    cfg.model.backbone.init_cfg = None
-    with DefaultScope.overwrite_default_scope(cfg.default_scope):
-        model = MODELS.build(cfg.model)
+    model = outline(config_of(models[name]))
     assert type(model).__name__ == 'FASegSegmentor'
     assert type(model.decode_head).__name__ == 'FASegHead'
     assert (

@@ -25,7 +25,7 @@ WIDTH = 16
 EAGER = ['mmcv', 'embedding_bag', 'grid_sample']
 
 
-@pytest.fixture(params=[*EAGER, pytest.param('compiled', marks=pytest.mark.slow)])
+@pytest.fixture(params=[*EAGER, pytest.param('compiled', marks=pytest.mark.compile)])
 def backend(request):
     if request.param == 'mmcv' and find_mmcv_operator() is None:
         pytest.skip('mmcv was built without its CUDA operator')

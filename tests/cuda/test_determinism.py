@@ -10,7 +10,7 @@ import torch
 from tests.helpers.tools import run
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.subprocess,
     pytest.mark.cuda,
     pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU'),
 ]

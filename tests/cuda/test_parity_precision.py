@@ -13,7 +13,7 @@ from tests.checkpoints.convert.test_released_numbers import (
 from tests.helpers.released import PARITY, image_of
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.full_size,
     pytest.mark.cuda,
     pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU'),
 ]

@@ -22,11 +22,11 @@ from PIL import Image
 from PIL.Image import Resampling, Transpose
 from torch import nn
 
-from mmseg_faseg.apis import load_config
+from mmseg_faseg.apis.config import apply_options
+from tests.helpers import configs
 from tests.helpers.small_head import head_config
 
 CITYSCAPES = 'faseg_r50_cityscapes'
-CONFIGS = Path(__file__).parents[2] / 'configs'
 CAMVID_ROOT = Path(os.environ.get('CAMVID_ROOT') or Path(__file__).parents[2] / 'data/camvid')
 needs_camvid = pytest.mark.skipif(
     not CAMVID_ROOT.is_dir(), reason='no CamVid in data/camvid, nor is CAMVID_ROOT set'
@@ -158,9 +158,7 @@ def distorted(image: np.ndarray, draw: np.random.RandomState) -> np.ndarray:
 
 
 def load(name: str, options: dict | None = None):
-    cfg = load_config(str(CONFIGS / f'{name}.py'), options)
-    init_default_scope('mmseg')
-    return cfg
+    return apply_options(configs.load(name), options)
 
 
 def write_image(root: Path, name: str, size: tuple[int, int]) -> tuple[Image.Image, Image.Image]:
@@ -240,7 +238,7 @@ def test_single_scale(name, shape, tmp_path):
     assert_same_prediction(sample, class_scores(model, view, image.size))
 
 
-@pytest.mark.slow
+@pytest.mark.full_size
 @pytest.mark.parametrize(
     ('name', 'shape'),
     [

@@ -1,14 +1,13 @@
-from pathlib import Path
-
 import pytest
 import torch
-from mmengine.config import Config, ConfigDict
+from mmengine.config import ConfigDict
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
-from mmseg.registry import MODELS
 from torch import nn
 
-CONFIGS = Path(__file__).parents[2] / 'configs'
+from tests.helpers.configs import load
+from tests.helpers.full_size import outline
+
 RELEASED = [
     'faseg_r50_ade20k',
     'faseg_swin-t_ade20k',
@@ -27,10 +26,9 @@ OTHERS_WITHOUT_DECAY = (
 
 def build(name, **backbone):
     """The model of a config, without its pre-trained weights, and the config."""
-    cfg = Config.fromfile(CONFIGS / f'{name}.py')
-    init_default_scope('mmseg')
-    cfg.model.backbone.update(init_cfg=None, **backbone)
-    return MODELS.build(cfg.model), cfg
+    cfg = load(name)
+    cfg.model.backbone.update(backbone)
+    return outline(cfg), cfg
 
 
 def optimizer_of(model, **optim_wrapper):

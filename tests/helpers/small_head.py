@@ -6,12 +6,13 @@ from operator import getitem
 
 import pytest
 import torch
-from mmengine.config import Config, ConfigDict
+from mmengine.config import ConfigDict
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
 import mmseg_faseg
+from tests.helpers.configs import load
 
 DEVICES = [
     'cpu',
@@ -30,7 +31,7 @@ CONFIGS = f'{mmseg_faseg.__path__[0]}/.mim/configs'
 
 def head_config(base: str = 'faseg', **changes) -> ConfigDict:
     """Config of the head in ``_base_/models``, shrunk; ``changes`` by dotted keys."""
-    config = Config.fromfile(f'{CONFIGS}/_base_/models/{base}.py').model.decode_head
+    config = load(f'_base_/models/{base}').model.decode_head
     config.update(
         in_channels=CHANNELS,
         num_classes=CLASSES,

@@ -17,7 +17,7 @@ def forget_graphs():
     torch._dynamo.reset()
 
 
-@pytest.mark.slow
+@pytest.mark.compile
 # All pixels: their scores have ties at the borders, where rounding decides which of them to take.
 @pytest.mark.parametrize(('region', 'ratio'), [('block', 1 / 32), ('pixel', 1)])
 def test_no_graph_breaks_in_prediction(region, ratio):
@@ -30,7 +30,7 @@ def test_no_graph_breaks_in_prediction(region, ratio):
             torch.testing.assert_close(got, expected, rtol=0, atol=1e-9)
 
 
-@pytest.mark.slow
+@pytest.mark.compile
 def test_no_graph_breaks_in_training():
     head, x = build_head(head_config(**LAYERS)).train(), feature_maps(*SIZE)
     compiled = torch.compile(head.forward, backend='aot_eager', fullgraph=True)
@@ -45,7 +45,7 @@ def test_no_graph_breaks_in_training():
         torch.testing.assert_close(gradients[0][name], expected, rtol=1e-7, atol=1e-9, msg=name)
 
 
-@pytest.mark.slow
+@pytest.mark.compile
 def test_generated_code_gives_the_same_predictions():
     head = build_head(head_config(**LAYERS), torch.float32)
     x = feature_maps(*SIZE, dtype=torch.float32)

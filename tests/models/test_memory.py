@@ -30,7 +30,7 @@ def test_class_map_is_made_in_small_chunks():
     assert tensors.peak <= 1.5 * chunk
 
 
-@pytest.mark.slow
+@pytest.mark.full_size
 def test_features_to_masks_stay_under_a_gigabyte():
     config = Config.fromfile(f'{CONFIGS}/_base_/models/faseg.py').model.decode_head
     channels = [64, 128, 256, 512]

@@ -89,7 +89,7 @@ def test_bad_values_cost_no_time(arguments, message, write_config, tmp_path, mon
     assert [path.name for path in tmp_path.iterdir()] == ['tiny.py']
 
 
-@pytest.mark.slow
+@pytest.mark.subprocess
 def test_runs_are_tabulated_and_not_repeated(write_config, tmp_path, monkeypatch, capsys):
     config = write_config(tmp_path / 'tiny.py')
     arguments = ['--config', config, '--work-dir', 'grid', '--seeds', '0', '--hrca', 'block']
@@ -128,7 +128,7 @@ def test_runs_are_tabulated_and_not_repeated(write_config, tmp_path, monkeypatch
         ablate(str(config), [DEFAULT], [0], str(tmp_path / 'grid'))
 
 
-@pytest.mark.slow
+@pytest.mark.subprocess
 def test_a_failing_run_is_named_after_the_others(write_config, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     config = str(write_config(tmp_path / 'tiny.py'))

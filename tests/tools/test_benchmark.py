@@ -78,7 +78,7 @@ def test_ratio_is_of_medians():
 # --- memory
 
 
-@pytest.mark.slow
+@pytest.mark.subprocess
 @pytest.mark.skipif(not memory.can_measure('cpu'), reason='no /proc/self/clear_refs')
 @pytest.mark.parametrize('mebibytes', [40, 200])
 def test_a_known_allocation(mebibytes):
@@ -107,7 +107,7 @@ print(peak_memory(run, 'cpu'))
     assert measured == pytest.approx(mebibytes * MIB, rel=0.05)
 
 
-@pytest.mark.slow
+@pytest.mark.subprocess
 @pytest.mark.skipif(not memory.can_measure('cpu'), reason='no /proc/self/clear_refs')
 def test_memory_of_a_task_is_that_of_its_tensors(subjects, models):
     """Resident memory grows by the tensors that live at once, and little else."""
@@ -125,7 +125,7 @@ def test_memory_of_a_task_is_that_of_its_tensors(subjects, models):
     assert not {*memory.ALLOCATOR} & {*os.environ}
 
 
-@pytest.mark.slow
+@pytest.mark.subprocess
 def test_memory_of_training_includes_gradients(subjects, models):
     """Those of the parameters too, which an earlier run has left behind."""
     measured = memory.task_memory(subjects[0], 'train', (64, 64), 1, 'cpu', 1)
@@ -346,7 +346,6 @@ def test_bfloat16_against_float32(tmp_path, subjects, fake_costs, monkeypatch):
 # --- growth
 
 
-@pytest.mark.slow
 def test_scan(tmp_path, subjects, fake_costs, monkeypatch):
     small = Point(side=64, queries=5, classes=3, batch=1)
     monkeypatch.setattr(axes, 'BASE', small)

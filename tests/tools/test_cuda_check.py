@@ -458,7 +458,7 @@ def test_bad_input_is_one_line_and_writes_nothing(arguments, message, tmp_path, 
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.slow
+@pytest.mark.subprocess
 def test_dry_run_on_a_cpu(tmp_path, write_config, monkeypatch):
     """Training stopped by time, evaluation and benchmark, for real."""
     configs = tuple(
@@ -487,7 +487,6 @@ def test_dry_run_on_a_cpu(tmp_path, write_config, monkeypatch):
 # --- the hook
 
 
-@pytest.mark.slow
 def test_training_stops_in_time_and_resumes(write_config, tmp_path, monkeypatch):
     hook = "custom_hooks = [dict(type='TimeLimitHook', minutes={})]"
     config = write_config(tmp_path / 'tiny.py', hook.format(1e-6))

@@ -347,7 +347,7 @@ def test_loaders_are_set_for_a_gpu(name):
         assert loader.pin_memory and loader.persistent_workers and loader.num_workers > 0
 
 
-@pytest.mark.slow
+@pytest.mark.subprocess
 def test_no_warning_about_pinned_memory_without_gpu(tmp_path):
     code = (
         'import mmseg_faseg, torch\n'

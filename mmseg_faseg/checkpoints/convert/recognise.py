@@ -19,7 +19,7 @@ SWINS = {
 }
 
 _ADE20K, _CITYSCAPES = 150, 19
-CONFIGS = {
+CONFIGS: dict[tuple[str, str, int | None], str] = {
     ('FASeg', 'ResNet-50', _ADE20K): 'mmseg_faseg::faseg_r50_ade20k.py',
     ('FASeg', 'Swin-T', _ADE20K): 'mmseg_faseg::faseg_swin-t_ade20k.py',
     ('FASeg', 'Swin-B', _ADE20K): 'mmseg_faseg::faseg_swin-b_ade20k.py',

@@ -1,7 +1,7 @@
 """Gives the weights of a released checkpoint our names, accounting for every key."""
 
 from collections import Counter
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -59,7 +59,8 @@ def account_for(
     dropped = {key: look_up(DROPPED, key) for key in weights if key not in sources.values()}
     new = {name: look_up(new_rows, name) for name in own if name not in sources}
     _check_accounts(model, config, names, dropped, new)
-    return Accounts(sources, dropped, new)
+    reasons = (cast('dict[str, str]', found) for found in (dropped, new))  # none is missing
+    return Accounts(sources, *reasons)
 
 
 def rename(
@@ -89,7 +90,7 @@ def _check_accounts(
     unknown = [key for key, reason in dropped.items() if reason is None]
     missing = [name for name, reason in new.items() if reason is None]
     counts = Counter(name for name in names.values() if name)
-    twice = [key for key, name in names.items() if counts[name] > 1]
+    twice = [key for key, name in names.items() if name and counts[name] > 1]
     problems = [
         f'{title}: {_listed(keys)}'
         for title, keys in (

@@ -16,6 +16,7 @@ from mmseg_faseg.apis import UserError, load_config, load_stored_config
 from mmseg_faseg.apis.convert import convert, convert_file
 from mmseg_faseg.checkpoints.convert.key_tables import DROPPED, TABLES, fits
 from mmseg_faseg.checkpoints.convert.reader import read_released
+from tests.helpers.full_size import NoRandomWeights
 from tests.helpers.released import (
     blank,
     made_up,
@@ -26,7 +27,7 @@ from tests.helpers.released import (
 )
 from tests.helpers.tools import call_tool
 
-pytestmark = pytest.mark.slow  # they save and load heads of full width
+pytestmark = pytest.mark.full_size  # they save and load heads of full width
 R50, SWIN_T = shapes_of('r50_ade20k'), shapes_of('swin-t_ade20k')
 SWIN_B = with_swin(SWIN_T, 128, 18, 12)
 SWIN_L = with_swin(SWIN_T, 192, 18, 12)
@@ -96,12 +97,13 @@ def test_every_key_is_accounted_for(shapes, config, model):
     released = blanks(shapes | EXTRA)
     released['pixel_mean'] = torch.tensor(MEAN)[:, None, None]
     released['pixel_std'] = torch.tensor(STD)[:, None, None]
-    done = convert(released)
+    with NoRandomWeights():
+        done = convert(released)
+        own = init_model(done.config, device='cpu')
     assert str(done.model) == model
     assert done.config.filename.endswith(f'/{config}')
     assert sorted([*done.sources.values(), *done.dropped]) == sorted(released)
     assert set(done.dropped) == set(EXTRA)
-    own = init_model(done.config, device='cpu')
     assert set(done.weights) | set(done.new) == set(own.state_dict())
     assert all(name.endswith('num_batches_tracked') for name in done.new)
     assert sum(p.numel() for p in own.parameters()) == parameters(shapes)

@@ -17,7 +17,7 @@ MODELS = {
     'r50_ade20k_320x256': (1, 3, 320, 256),
     'swin-t_ade20k_256x320': (2, 3, 256, 320),
 }
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.full_size
 
 
 @pytest.fixture(scope='module', params=MODELS)

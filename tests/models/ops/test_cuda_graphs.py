@@ -305,7 +305,7 @@ def test_gradients_flow(make):
 
 
 @pytest.mark.parametrize(
-    'kind', [pytest.param('compile', marks=pytest.mark.slow), 'export', 'trace']
+    'kind', [pytest.param('compile', marks=pytest.mark.compile), 'export', 'trace']
 )
 def test_compilers_and_exporters_see_the_network(make, kind):
     it = make()
@@ -481,7 +481,6 @@ def test_averaged_models_have_graphs_of_their_own():
     assert recorder.replays == 1
 
 
-@pytest.mark.slow
 def test_views_of_an_image_are_replayed_too():
     model, other, recorder = build()
     inputs = torch.randn(1, 3, 64, 64)

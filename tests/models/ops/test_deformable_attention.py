@@ -30,7 +30,7 @@ from tests.helpers.deformable import (
 from tests.helpers.live_tensors import LiveTensors
 from tests.helpers.small_head import DEVICES, build_head, feature_maps, head_config
 
-COMPILED = pytest.param('compiled', marks=pytest.mark.slow)
+COMPILED = pytest.param('compiled', marks=pytest.mark.compile)
 EAGER = ['embedding_bag', 'grid_sample']
 
 

@@ -1,5 +1,4 @@
 import weakref
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +14,10 @@ from mmseg.structures import SegDataSample
 from PIL import Image
 from torch import nn
 
-CONFIGS = Path(__file__).parents[3] / 'configs'
+from tests.helpers.configs import load
+from tests.helpers.small_head import head_config
+from tests.helpers.small_segmentor import BACKBONE
+
 FCN = dict(
     type='EncoderDecoder',
     data_preprocessor=dict(
@@ -204,11 +206,12 @@ def test_the_metric_takes_the_result(batch):
 
 @pytest.mark.parametrize('num_classes', [1, 3])
 def test_with_faseg(batch, num_classes):
-    cfg = Config.fromfile(CONFIGS / 'faseg_swin-t_ade20k.py')
-    cfg.model.backbone.update(init_cfg=None, depths=[1, 1, 1, 1])
-    cfg.model.decode_head.num_classes = num_classes
-    init_default_scope('mmseg')
+    cfg = load('faseg_swin-t_ade20k')
+    cfg.model.backbone = BACKBONE
+    cfg.model.decode_head = head_config(in_channels=[4, 8, 16, 32], num_classes=num_classes)
+    torch.manual_seed(0)
     segmentor = MODELS.build(cfg.model).eval()
+    segmentor.init_weights()
     segmentor.keep_scores = True
     expected = plain_mean(segmentor, batch)
     segmentor.keep_scores = False
