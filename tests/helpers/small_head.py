@@ -29,8 +29,8 @@ CONFIGS = f'{mmseg_faseg.__path__[0]}/.mim/configs'
 
 
 def head_config(base: str = 'faseg', **changes) -> ConfigDict:
-    """Config of the head in ``_base_/models``, shrunk; ``changes`` by dotted keys."""
-    config = Config.fromfile(f'{CONFIGS}/_base_/models/{base}.py').model.decode_head
+    """Config of the head in ``_base_/models/methods``, shrunk; ``changes`` by dotted keys."""
+    config = Config.fromfile(f'{CONFIGS}/_base_/models/methods/{base}.py').model.decode_head
     config.update(
         in_channels=CHANNELS,
         num_classes=CLASSES,
