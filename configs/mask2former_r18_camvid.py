@@ -1,25 +1,14 @@
 # The baseline of faseg_r18_camvid.py: the same backbone, data, seed and schedule.
 _base_ = [
     './_base_/default_runtime.py',
-    './_base_/models/mask2former.py',
+    './_base_/models/mask2former_r18.py',
     './_base_/datasets/camvid.py',
     './_base_/schedules/scratch_1500.py',
 ]
 num_classes = 11
 model = dict(
     data_preprocessor=dict(size=(256, 256)),
-    backbone=dict(
-        type='ResNet',
-        depth=18,
-        num_stages=4,
-        out_indices=(0, 1, 2, 3),
-        norm_cfg=dict(type='BN', requires_grad=True),
-        norm_eval=False,
-        style='pytorch',
-        init_cfg=None,
-    ),
     decode_head=dict(
-        in_channels=[64, 128, 256, 512],
         num_classes=num_classes,
         num_queries=50,
         pixel_decoder=dict(encoder=dict(num_layers=3)),

@@ -1,43 +1,19 @@
 # The baseline of faseg_toy.py: the same backbone, data, seed and schedule.
 _base_ = [
     './_base_/default_runtime.py',
-    './_base_/models/mask2former.py',
+    './_base_/models/mask2former_toy.py',
     './_base_/datasets/toy_scenes.py',
     './_base_/schedules/toy.py',
 ]
 num_classes = 8
-width = 128
-attention = dict(embed_dims=width, num_heads=8)
-ffn = dict(embed_dims=width, feedforward_channels=2 * width)
+positional_encoding = dict(num_feats=64, normalize=True)
 model = dict(
     data_preprocessor=dict(size=(128, 128)),
-    backbone=dict(
-        type='ResNet',
-        depth=18,
-        base_channels=32,
-        num_stages=4,
-        out_indices=(0, 1, 2, 3),
-        norm_cfg=dict(type='BN', requires_grad=True),
-        norm_eval=False,
-        style='pytorch',
-        init_cfg=None,
-    ),
     decode_head=dict(
-        in_channels=[32, 64, 128, 256],
-        feat_channels=width,
-        out_channels=width,
         num_classes=num_classes,
-        num_queries=20,
-        pixel_decoder=dict(
-            encoder=dict(num_layers=2, layer_cfg=dict(self_attn_cfg=attention, ffn_cfg=ffn)),
-            positional_encoding=dict(num_feats=width // 2, normalize=True),
-        ),
-        transformer_decoder=dict(
-            num_layers=6,
-            layer_cfg=dict(self_attn_cfg=attention, cross_attn_cfg=attention, ffn_cfg=ffn),
-        ),
-        positional_encoding=dict(num_feats=width // 2, normalize=True),
+        pixel_decoder=dict(positional_encoding=positional_encoding),
+        transformer_decoder=dict(num_layers=6),
+        positional_encoding=positional_encoding,
         loss_cls=dict(class_weight=[1.0] * num_classes + [0.1]),
-        train_cfg=dict(num_points=2048),
     ),
 )

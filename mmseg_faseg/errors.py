@@ -4,22 +4,23 @@ import functools
 import os
 import sys
 from collections.abc import Callable
+from typing import Any
 
 
 class UserError(ValueError):
     """Something about arguments, config or files that the user has to change."""
 
 
-def one_line_errors(main: Callable[[], None]) -> Callable[[], None]:
-    """Decorates a tool's ``main``: prints a ``UserError`` as ``error: ...`` and exits with 2.
+def one_line_errors(main: Callable[..., None]) -> Callable[..., None]:
+    """Decorates what a tool does: prints a ``UserError`` as ``error: ...`` and exits with 2.
 
     Of several processes on a machine the first one speaks, since all meet the same error.
     """
 
     @functools.wraps(main)
-    def wrapper() -> None:
+    def wrapper(*args: Any, **kwargs: Any) -> None:
         try:
-            main()
+            main(*args, **kwargs)
         except UserError as error:
             if int(os.environ.get('LOCAL_RANK', 0)) == 0:
                 print(f'error: {error}', file=sys.stderr)

@@ -13,7 +13,7 @@ from tests.helpers.tools import REPOSITORY, run_tool
 _CONFIG = """
 _base_ = [
     'mmseg::_base_/default_runtime.py',
-    '{repository}/configs/_base_/models/faseg.py',
+    '{repository}/configs/_base_/models/methods/faseg.py',
 ]
 custom_imports = dict(imports={imports}, allow_failed_imports=False)
 width = 32

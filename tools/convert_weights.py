@@ -2,9 +2,6 @@
 
 import argparse
 
-from mmseg_faseg.apis import one_line_errors
-from mmseg_faseg.apis.convert import LICENCES, convert_file
-
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -17,9 +14,9 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-@one_line_errors
-def main() -> None:
-    args = parse_args()
+def run(args: argparse.Namespace) -> None:
+    from mmseg_faseg.apis.convert import LICENCES, convert_file
+
     done = convert_file(args.source, args.target, args.config)
     print(f'{args.source}: {done.model}\n  config     {done.config.filename}')
     print(f'  converted  {len(done.sources)} keys')
@@ -29,6 +26,13 @@ def main() -> None:
             more = f' and {len(named) - 1} like it' if len(named) > 1 else ''
             print(f'  {title:9}  {named[0]}{more}: {reason}')
     print(f'  written    {args.target}\n{LICENCES[done.model.method]}')
+
+
+def main() -> None:
+    args = parse_args()  # before any import that takes seconds
+    from mmseg_faseg.errors import one_line_errors
+
+    one_line_errors(run)(args)
 
 
 if __name__ == '__main__':

@@ -2,9 +2,6 @@
 
 import argparse
 
-from mmseg_faseg.apis import one_line_errors
-from mmseg_faseg.checkpoints.publish import publish_model
-
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -18,10 +15,17 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-@one_line_errors
-def main() -> None:
-    args = parse_args()
+def run(args: argparse.Namespace) -> None:
+    from mmseg_faseg.checkpoints.publish import publish_model
+
     publish_model(args.checkpoint, args.output)
+
+
+def main() -> None:
+    args = parse_args()  # before any import that takes seconds
+    from mmseg_faseg.errors import one_line_errors
+
+    one_line_errors(run)(args)
 
 
 if __name__ == '__main__':

@@ -4,16 +4,6 @@ import argparse
 import os
 from contextlib import nullcontext
 
-from mmseg_faseg.apis import (
-    add_options,
-    load_config,
-    load_stored_config,
-    one_line_errors,
-    only_registered,
-    test,
-    work_dir_of,
-)
-
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -31,22 +21,36 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--wait-time', type=float, default=2, help='seconds to show each prediction'
     )
-    add_options(parser)
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action='extend',
+        metavar='KEY=VALUE',
+        help='change settings of the config; lists as key="[a,b]" or key=a,b; '
+        'data_root=PATH moves all data sets',
+    )
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--tta', action='store_true', help='test-time augmentation')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
     return parser.parse_intermixed_args()  # the first of two positionals is optional
 
 
-@one_line_errors
-def main() -> None:
-    args = parse_args()
+def run(args: argparse.Namespace) -> None:
+    from mmseg_faseg.apis import (
+        load_config,
+        load_stored_config,
+        only_registered,
+        parse_options,
+        test,
+        work_dir_of,
+    )
+
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     stored = args.config is None
     if stored:
-        cfg = load_stored_config(args.checkpoint, args.cfg_options)
+        cfg = load_stored_config(args.checkpoint, parse_options(args.cfg_options))
     else:
-        cfg = load_config(args.config, args.cfg_options)
+        cfg = load_config(args.config, parse_options(args.cfg_options))
     cfg.work_dir = work_dir_of(cfg, args.work_dir)
     with only_registered() if stored else nullcontext():
         test(
@@ -59,6 +63,13 @@ def main() -> None:
             tta=args.tta,
             launcher=args.launcher,
         )
+
+
+def main() -> None:
+    args = parse_args()  # before any import that takes seconds
+    from mmseg_faseg.errors import one_line_errors
+
+    one_line_errors(run)(args)
 
 
 if __name__ == '__main__':

@@ -3,8 +3,6 @@
 import argparse
 import os
 
-from mmseg_faseg.apis import add_options, load_config, one_line_errors, train, work_dir_of
-
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -14,19 +12,33 @@ def parse_args() -> argparse.Namespace:
         '--resume', action='store_true', help='go on from the latest checkpoint in the work dir'
     )
     parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
-    add_options(parser)
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action='extend',
+        metavar='KEY=VALUE',
+        help='change settings of the config; lists as key="[a,b]" or key=a,b; '
+        'data_root=PATH moves all data sets',
+    )
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
     return parser.parse_args()
 
 
-@one_line_errors
-def main() -> None:
-    args = parse_args()
+def run(args: argparse.Namespace) -> None:
+    from mmseg_faseg.apis import load_config, parse_options, train, work_dir_of
+
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    cfg = load_config(args.config, args.cfg_options)
+    cfg = load_config(args.config, parse_options(args.cfg_options))
     cfg.work_dir = work_dir_of(cfg, args.work_dir)
     train(cfg, resume=args.resume, amp=args.amp, launcher=args.launcher)
+
+
+def main() -> None:
+    args = parse_args()  # before any import that takes seconds
+    from mmseg_faseg.errors import one_line_errors
+
+    one_line_errors(run)(args)
 
 
 if __name__ == '__main__':

@@ -1,5 +1,5 @@
 from ..errors import UserError, one_line_errors
-from .config import add_options, load_config, work_dir_of
+from .config import add_options, load_config, parse_options, work_dir_of
 from .run import test, train
 from .stored_config import load_stored_config, only_registered
 
@@ -10,6 +10,7 @@ __all__ = [
     'load_stored_config',
     'one_line_errors',
     'only_registered',
+    'parse_options',
     'test',
     'train',
     'work_dir_of',

@@ -3,7 +3,7 @@
 import argparse
 import difflib
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,8 @@ _OTHER_KEYS = (
 )
 
 
-class OptionsAction(DictAction):
-    """MMEngine's ``KEY=VALUE`` arguments, with an error that quotes what could not be read."""
+class OptionsAction(argparse.Action):
+    """Reads ``KEY=VALUE`` arguments with :func:`parse_options`."""
 
     def __call__(
         self,
@@ -37,17 +37,34 @@ class OptionsAction(DictAction):
         option_string: str | None = None,
     ) -> None:
         """Adds the options to ``namespace``."""
-        wrong = [value for value in values if not value.partition('=')[0] or '=' not in value]
-        if wrong:
-            raise UserError(f'{option_string} takes KEY=VALUE, got {", ".join(map(repr, wrong))}')
-        try:
-            super().__call__(parser, namespace, values, option_string)
-        except AssertionError as error:
-            raise UserError(f'{option_string}: {error}') from None
+        before = getattr(namespace, self.dest) or {}
+        setattr(namespace, self.dest, before | parse_options(values))
+
+
+def parse_options(arguments: Sequence[str] | None) -> dict[str, Any]:
+    """Reads what follows ``--cfg-options`` by MMEngine's rules.
+
+    Args:
+        arguments: ``KEY=VALUE`` strings, such as ``['model.keep_scores=True', 'crop_size=64,64']``.
+
+    Returns:
+        Dotted keys and values, here ``{'model.keep_scores': True, 'crop_size': [64, 64]}``.
+
+    Raises:
+        UserError: Quotes what cannot be read.
+    """
+    pairs = [argument.partition('=') for argument in arguments or ()]
+    wrong = [repr(''.join(pair)) for pair in pairs if not pair[0] or not pair[1]]
+    if wrong:
+        raise UserError(f'--cfg-options takes KEY=VALUE, got {", ".join(wrong)}')
+    try:
+        return {key: DictAction._parse_iterable(value) for key, _, value in pairs}
+    except AssertionError as error:
+        raise UserError(f'--cfg-options: {error}') from None
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Gives a tool ``--cfg-options``."""
+    """Gives ``--cfg-options`` to a program that reads arguments after importing this package."""
     parser.add_argument(
         '--cfg-options',
         nargs='+',

@@ -30,8 +30,8 @@ CONFIGS = f'{mmseg_faseg.__path__[0]}/.mim/configs'
 
 
 def head_config(base: str = 'faseg', **changes) -> ConfigDict:
-    """Config of the head in ``_base_/models``, shrunk; ``changes`` by dotted keys."""
-    config = load(f'_base_/models/{base}').model.decode_head
+    """Config of the head in ``_base_/models/methods``, shrunk; ``changes`` by dotted keys."""
+    config = load(f'_base_/models/methods/{base}').model.decode_head
     config.update(
         in_channels=CHANNELS,
         num_classes=CLASSES,

@@ -32,7 +32,7 @@ def test_class_map_is_made_in_small_chunks():
 
 @pytest.mark.full_size
 def test_features_to_masks_stay_under_a_gigabyte():
-    config = Config.fromfile(f'{CONFIGS}/_base_/models/faseg.py').model.decode_head
+    config = Config.fromfile(f'{CONFIGS}/_base_/models/methods/faseg.py').model.decode_head
     channels = [64, 128, 256, 512]
     config.update(in_channels=channels, num_classes=CLASSES)
     with DefaultScope.overwrite_default_scope('mmseg'):
@@ -46,7 +46,7 @@ def test_features_to_masks_stay_under_a_gigabyte():
 @pytest.fixture(scope='module')
 def head():
     """Q = 90, so that what is counted below is not something else of that size."""
-    config = Config.fromfile(f'{CONFIGS}/_base_/models/faseg.py').model.decode_head
+    config = Config.fromfile(f'{CONFIGS}/_base_/models/methods/faseg.py').model.decode_head
     config.update(in_channels=[16, 32, 64, 128], num_classes=CLASSES, num_queries=90)
     with DefaultScope.overwrite_default_scope('mmseg'):
         return MODELS.build(config).eval()

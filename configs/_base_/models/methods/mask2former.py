@@ -1,5 +1,5 @@
 # Mask2Former: MMSegmentation's own head, in the settings that FASeg shares.
-# A config adds the backbone, its `in_channels` and the number of classes.
+# A backbone's file adds the backbone and its `in_channels`, a config the number of classes.
 data_preprocessor = dict(
     type='SegDataPreProcessor',
     mean=[123.675, 116.28, 103.53],

@@ -1,5 +1,5 @@
-# FASeg: what differs from Mask2Former. A config adds the backbone, its `in_channels` and the
-# number of classes, which is set nowhere else than in `model.decode_head.num_classes`.
+# FASeg: what differs from Mask2Former. A backbone's file adds the backbone and its `in_channels`, a
+# config the number of classes, which is set nowhere else than in `model.decode_head.num_classes`.
 _base_ = ['./mask2former.py']
 model = dict(
     type='FASegSegmentor',

@@ -1,0 +1,87 @@
+"""A model is a method on a backbone: each stands once, and any two go together."""
+
+import ast
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+import mmseg_faseg
+
+CONFIGS = Path(mmseg_faseg.__path__[0], '.mim', 'configs').resolve()
+MODELS = CONFIGS / '_base_' / 'models'
+METHODS, BACKBONES = (
+    sorted(path.stem for path in (MODELS / axis).glob('*.py')) for axis in ('methods', 'backbones')
+)
+BASELINES = sorted(path.stem for path in CONFIGS.glob('mask2former_*.py'))
+# What the Runner reads, besides the model.
+OF_THE_RUN = (
+    'train_dataloader',
+    'val_dataloader',
+    'test_dataloader',
+    'val_evaluator',
+    'test_evaluator',
+    'tta_model',
+    'tta_pipeline',
+    'optim_wrapper',
+    'param_scheduler',
+    'train_cfg',
+    'val_cfg',
+    'test_cfg',
+    'default_hooks',
+    'custom_hooks',
+    'randomness',
+    'auto_scale_lr',
+    'env_cfg',
+)
+OF_BOTH_HEADS = (
+    'in_channels',
+    'feat_channels',
+    'out_channels',
+    'num_queries',
+    'num_classes',
+    'loss_mask',
+    'loss_dice',
+    'train_cfg',
+)
+
+
+@pytest.mark.parametrize('name', BASELINES)
+def test_baseline_differs_in_the_decode_head_alone(name):
+    baseline, faseg = (
+        Config.fromfile(CONFIGS / f'{stem}.py')
+        for stem in (name, name.replace('mask2former', 'faseg'))
+    )
+    assert {key: baseline.get(key) for key in OF_THE_RUN} == {
+        key: faseg.get(key) for key in OF_THE_RUN
+    }
+    ours, theirs = (cfg.model.pop('decode_head') for cfg in (faseg, baseline))
+    assert (faseg.model.pop('type'), baseline.model.pop('type')) == (
+        'FASegSegmentor',
+        'EncoderDecoder',
+    )
+    assert baseline.model == faseg.model
+    assert {key: theirs[key] for key in OF_BOTH_HEADS} == {key: ours[key] for key in OF_BOTH_HEADS}
+    assert theirs.pixel_decoder.encoder == ours.pixel_decoder.encoder
+
+
+@pytest.mark.parametrize('backbone', BACKBONES)
+@pytest.mark.parametrize('method', METHODS)
+def test_any_method_takes_any_backbone(method, backbone, tmp_path):
+    bases = [f'{MODELS}/methods/{method}.py', f'{MODELS}/backbones/{backbone}.py']
+    pair = tmp_path / 'pair.py'
+    pair.write_text(f'_base_ = {bases}\nmodel = {{{{_base_.backbone_settings}}}}\n')
+    model = Config.fromfile(pair).model
+    alone = Config.fromfile(f'{MODELS}/methods/{method}.py').model
+    assert model.backbone.type in ('ResNet', 'SwinTransformer', 'mmpretrain.ConvNeXt')
+    assert len(model.decode_head.in_channels) == 4
+    assert model.type == alone.type
+    assert model.decode_head.loss_mask == alone.decode_head.loss_mask
+
+
+@pytest.mark.parametrize('path', sorted(MODELS.glob('*.py')), ids=lambda path: path.stem)
+def test_pair_says_nothing_of_its_own(path):
+    bases, model = ast.parse(path.read_text()).body
+    method, backbone = path.stem.split('_')
+    assert ast.literal_eval(bases.value) == [f'./methods/{method}.py', f'./backbones/{backbone}.py']
+    assert ast.unparse(model) == 'model = {{_base_.backbone_settings}}'
