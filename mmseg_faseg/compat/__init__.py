@@ -9,12 +9,16 @@ from . import torchvision  # noqa: E402  versions first: it imports torch
 torchvision.ensure_importable()
 
 from . import amp  # noqa: E402, F401  torchvision first: MMEngine and MMDet import it
+from .activation_checkpointing import follow_all_tensors  # noqa: E402
 from .checkpoints import allow_mmengine_checkpoints  # noqa: E402
 from .configs import config_path, register_config_names  # noqa: E402
 from .deformable_attention import prepare_operator  # noqa: E402
 from .safetensors import register_safetensors  # noqa: E402
+from .test_time_augmentation import keep_scores_in_tta  # noqa: E402
 
 allow_mmengine_checkpoints()
+keep_scores_in_tta()
+follow_all_tensors()
 register_config_names()
 register_safetensors()
 prepare_operator()

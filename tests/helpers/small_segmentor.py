@@ -22,12 +22,15 @@ BACKBONE = dict(
 )
 
 
-def build_segmentor(test_cfg=None, base='faseg', kind='FASegSegmentor', **changes):
+def build_segmentor(
+    test_cfg=None, base='faseg', kind='FASegSegmentor', test_padding=None, **changes
+):
     torch.manual_seed(0)
     head = head_config(base, **changes)
     head.in_channels = [4, 8, 16, 32]
     config = dict(
         type=kind,
+        data_preprocessor=dict(type='mmseg.SegDataPreProcessor', test_cfg=test_padding),
         backbone=BACKBONE,
         decode_head=head,
         train_cfg=dict(),
@@ -45,6 +48,7 @@ def sample(size, ori_shape, padding=(0, 0, 0, 0), flip=None):
     _, right, _, bottom = padding
     return SegDataSample(
         metainfo=dict(
+            img_path='scene.png',
             ori_shape=ori_shape,
             img_shape=(height - bottom, width - right),
             pad_shape=size,

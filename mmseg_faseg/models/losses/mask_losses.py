@@ -73,6 +73,7 @@ class MaskLosses(BaseModule):
             self.oversample_ratio = train_cfg.get('oversample_ratio', 3.0)
             self.importance_sample_ratio = train_cfg.get('importance_sample_ratio', 0.75)
 
+    @torch.compiler.disable  # matching is NumPy's and SciPy's
     def losses_of(
         self, class_logits: Tensor, masks: MaskProduct | MaskTensors, targets: Targets
     ) -> dict[str, Tensor]:

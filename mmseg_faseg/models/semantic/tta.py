@@ -1,5 +1,4 @@
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from mmengine.model import BaseTTAModel
@@ -7,6 +6,7 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
+from ...compat.test_time_augmentation import scores_kept
 from ...registry import register
 from .segmentor import FASegSegmentor
 
@@ -42,7 +42,7 @@ class FASegTTAModel(BaseTTAModel):
             size, and the annotation and meta information of the first view.
         """
         results, totals, num_views = [], [], 0
-        with self._scores_kept() as asked_for:
+        with scores_kept(self.module) as asked_for:
             for view in _views(data):
                 samples = self.module.test_step(view)
                 scores = [_take_scores(sample) for sample in samples]
@@ -72,16 +72,6 @@ class FASegTTAModel(BaseTTAModel):
             mean = sum(sample.seg_logits.data for sample in samples) / len(samples)
             self._set_prediction(samples[0], mean, keep_scores=True)
         return [samples[0] for samples in data_samples_list]
-
-    @contextmanager
-    def _scores_kept(self) -> Iterator[bool]:
-        """Make the segmentor hand over class scores; yields whether it would have anyway."""
-        before = getattr(self.module, 'keep_scores', False)
-        self.module.keep_scores = True
-        try:
-            yield before
-        finally:
-            self.module.keep_scores = before
 
     def _set_prediction(self, sample: SegDataSample, scores: Tensor, keep_scores: bool) -> None:
         if len(scores) > 1:
