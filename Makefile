@@ -2,25 +2,31 @@
 # make test       all tests but the nightly sweeps
 # make test-fast  the tests that need neither a process, a full-size model, a compiler nor a GPU
 # make test-nightly  the sweeps
-# make lint       ruff
+# make lint       ruff and mypy
 # make env        only the environment, .venv, which each of the above completes first
+#
+# Tests run in JOBS processes of one thread each.
+JOBS ?= 2
+PYTEST = .venv/bin/python -m pytest -n $(JOBS) --dist worksteal
+
 .PHONY: demo test test-fast test-nightly lint env
 
 demo: env
 	.venv/bin/python tools/demo.py
 
 test: env
-	.venv/bin/python -m pytest -m 'not nightly'
+	$(PYTEST) -m 'not nightly'
 
 test-fast: env
-	.venv/bin/python -m pytest -m 'not (subprocess or full_size or compile or package or nightly or cuda)'
+	$(PYTEST) -m 'not (subprocess or full_size or compile or package or nightly or cuda)'
 
 test-nightly: env
-	.venv/bin/python -m pytest -m nightly
+	$(PYTEST) -m nightly
 
 lint: env
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+	.venv/bin/mypy
 
 env:
 	@tools/install.sh

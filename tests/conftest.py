@@ -1,14 +1,21 @@
 """A tiny model, tiny images and a way to call the tools, shared by the tests of the whole path."""
 
+import os
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
+
+# One thread for each process of pytest-xdist, and read when PyTorch is imported.
+os.environ.setdefault('OMP_NUM_THREADS', '1')
 
 import cv2
 import numpy as np
 import pytest
 
 import mmseg_faseg  # noqa: F401  before any of OpenMMLab's packages, as in a config
-from tests.helpers.tools import REPOSITORY, run_tool
+from tests.helpers.parity import converted  # noqa: F401  a fixture
+from tests.helpers.tools import REPOSITORY, call_tool
 
 _CONFIG = """
 _base_ = [
@@ -134,9 +141,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory, write_config) -> SimpleNam
     """The tiny model after two of four iterations: its config, work dir and checkpoint."""
     folder = tmp_path_factory.mktemp('trained')
     config = write_config(folder / 'tiny.py')
-    result = run_tool('train.py', config, '--cfg-options', 'train_cfg.max_iters=2', cwd=folder)
-    assert result.returncode == 0, result.stderr
+    # MMEngine keeps one visualizer of a name per process: a name of its own.
+    options = ['--cfg-options', 'train_cfg.max_iters=2', 'visualizer.name=trained']
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()) as out:
+        call_tool('train.py', config, *options, monkeypatch=patch, cwd=folder)
     work_dir = folder / 'work_dirs' / 'tiny'
     return SimpleNamespace(
-        config=config, work_dir=work_dir, checkpoint=work_dir / 'iter_2.pth', log=result.stdout
+        config=config, work_dir=work_dir, checkpoint=work_dir / 'iter_2.pth', log=out.getvalue()
     )

@@ -33,7 +33,7 @@ class OptionsAction(argparse.Action):
         self,
         parser: argparse.ArgumentParser,
         namespace: argparse.Namespace,
-        values: list[str],
+        values: str | Sequence[Any] | None,
         option_string: str | None = None,
     ) -> None:
         """Adds the options to ``namespace``."""

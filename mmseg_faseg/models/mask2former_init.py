@@ -1,7 +1,7 @@
 """Starts FASeg from a checkpoint of MMSegmentation's Mask2Former."""
 
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mmengine.logging import print_log
 from mmengine.runner.checkpoint import CheckpointLoader
@@ -45,17 +45,17 @@ def load_mask2former(model: nn.Module, path: str) -> InitReport:
     """
     source = _read(path)
     own = model.state_dict()
+    head: Any = model.decode_head
     mapped = {
-        _rename(key, model.decode_head.num_transformer_feat_level): (key, value)
-        for key, value in source.items()
+        _rename(key, head.num_transformer_feat_level): (key, value) for key, value in source.items()
     }
     taken, left = {}, []
     for name, (key, value) in mapped.items():
-        value = _fit(name, value, own)
-        if value is None:
+        fitted = _fit(name, value, own)
+        if fitted is None:
             left.append(key)
         else:
-            taken[name] = value
+            taken[name] = fitted
     report = InitReport(list(taken), [name for name in own if name not in taken], left)
     _check(report, path, own, mapped)
     model.load_state_dict(taken, strict=False)

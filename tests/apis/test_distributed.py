@@ -8,7 +8,7 @@ import stat
 import pytest
 import torch
 
-from tests.apis.test_tools import logged_metrics, metrics_in
+from tests.helpers.metrics import logged_metrics, metrics_in
 from tests.helpers.tools import run_tool
 
 pytestmark = pytest.mark.skipif(

@@ -1,6 +1,5 @@
 """The tools, from the command line to files on disk."""
 
-import json
 import logging
 import shutil
 import sys
@@ -16,28 +15,11 @@ from mmseg_faseg import apis
 from mmseg_faseg.apis.checks import check_pretrained
 from mmseg_faseg.apis.config import datasets_of
 from mmseg_faseg.engine.checkpoint_check import CheckpointMismatchError, compare
+from tests.helpers.metrics import logged_metrics, metrics_in
 from tests.helpers.tools import call_tool, run
 
 STOCK_TEST = Path(mmseg.__file__).parent / '.mim' / 'tools' / 'test.py'
 UNREACHABLE = 'http://127.0.0.1:9/backbone.pth'
-
-
-def metrics_in(work_dir: Path) -> dict:
-    """The metrics of the only test run in a work dir."""
-    (file,) = work_dir.glob('*/*.json')
-    metrics = json.loads(file.read_text())
-    return {name: metrics[name] for name in ('aAcc', 'mIoU', 'mAcc')}
-
-
-def logged_metrics(work_dir: Path) -> dict:
-    """The metrics of the last validation of a training run."""
-    lines = [
-        json.loads(line)
-        for file in work_dir.glob('*/vis_data/scalars.json')
-        for line in file.read_text().splitlines()
-    ]
-    last = [line for line in lines if 'mIoU' in line][-1]
-    return {name: last[name] for name in ('aAcc', 'mIoU', 'mAcc')}
 
 
 # --- the whole path

@@ -5,11 +5,7 @@ import pytest
 import torch
 
 from mmseg_faseg.benchmark.precision import PRECISIONS
-from tests.checkpoints.convert.test_released_numbers import (
-    MODELS,
-    converted,  # noqa: F401  a fixture
-    predictions_of,
-)
+from tests.helpers.parity import MODELS, predictions_of
 from tests.helpers.released import PARITY, image_of
 
 pytestmark = [
@@ -19,7 +15,7 @@ pytestmark = [
 ]
 
 
-def test_float32_predictions(converted, device='cuda'):  # noqa: F811
+def test_float32_predictions(converted, device='cuda'):
     name, model, _ = converted
     with PRECISIONS['float32'].float32_products(), torch.no_grad():
         _, differences = predictions_of(name, model, device, torch.float32)
@@ -31,7 +27,7 @@ def test_float32_predictions(converted, device='cuda'):  # noqa: F811
     ('precision', 'share'),
     [('float32', 0.9999), ('tf32', 0.995), ('bfloat16', 0.995), ('float16', 0.995)],
 )
-def test_class_maps(converted, precision, share, device='cuda'):  # noqa: F811
+def test_class_maps(converted, precision, share, device='cuda'):
     name, model, _ = converted
     reference = np.load(PARITY / f'{name}.npz')['sem_label']
     image = image_of(name, MODELS[name]).to(device)

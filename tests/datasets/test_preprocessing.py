@@ -23,6 +23,7 @@ from PIL.Image import Resampling, Transpose
 from torch import nn
 
 from mmseg_faseg.apis.config import apply_options
+from mmseg_faseg.models.decoders.mask_predictor import MaskPredictor
 from tests.helpers import configs
 from tests.helpers.small_head import head_config
 
@@ -186,6 +187,13 @@ def dataset(cfg, root: Path, split: str, pipeline=None):
     return DATASETS.build(config)
 
 
+class Pooling(nn.AvgPool2d):
+    """A backbone of one map."""
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        return [super().forward(x)]
+
+
 def stand_in(cfg) -> nn.Module:
     """The config's segmentor with masks that are mixtures of the network input's colours.
 
@@ -197,11 +205,13 @@ def stand_in(cfg) -> nn.Module:
     cfg.model.decode_head = head_config(num_classes=3, num_queries=3)
     cfg.model.keep_scores = True
     model = MODELS.build(cfg.model).eval()
+    model.backbone = Pooling(4)
     head = model.decode_head.double()
-    queries, mixtures = torch.eye(3, 32).double()[None], 9 * torch.randn(32, 3).double()
-    model.backbone = nn.AvgPool2d(4)
-    head._decode = lambda x: ([queries], torch.einsum('nc,bchw->bnhw', mixtures, x.double()))
-    head.mask_embed = nn.Identity()
+    queries = torch.eye(3, 32).double()[None]
+    mixtures = nn.Conv2d(3, 32, 1).double()
+    mixtures.weight.data[:] = 9 * torch.randn(32, 3, 1, 1)
+    mixtures.bias.data.zero_()
+    head._decode = lambda x: ([queries], MaskPredictor(nn.Identity(), mixtures, x[0].double()))
     head.cls_embed.weight.data[:, :3] = 2 * torch.eye(4, 3)
     return model
 

@@ -21,7 +21,7 @@ class Attended(NamedTuple):
         attn_mask: (B, 1 or Q, K) or None.
     """
 
-    query_pos: Tensor
+    query_pos: Tensor | None
     key: Tensor
     value: Tensor
     attn_mask: Tensor | None

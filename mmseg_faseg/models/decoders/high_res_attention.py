@@ -1,5 +1,7 @@
 """High-resolution cross-attention (HRCA): attend to 1/4-scale features only where it matters."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -52,7 +54,7 @@ class HighResolutionCrossAttention(FocusAttention):
         self.query_pos = query_pos
 
     @property
-    def reads_embed(self) -> bool:
+    def reads_embed(self) -> bool:  # type: ignore[override]
         """Whether its positional query is the learned embedding B."""
         return self.query_pos == 'learned'
 
@@ -64,8 +66,9 @@ class HighResolutionCrossAttention(FocusAttention):
                 token of its own.
         """
         level = view.level
+        focus: Any = view.coarse_focus  # of the round's first layer, so it is there
         index, padding = _SELECTORS[self.region](
-            view.coarse_focus.detach().sum(1), view.coarsest.size, level.size, self.ratio
+            focus.detach().sum(1), view.coarsest.size, level.size, self.ratio
         )
         value = _take(level.features, index) + level.level_embed
         key = value + _take(level.key_pos, index)
@@ -84,7 +87,7 @@ class HighResolutionCrossAttention(FocusAttention):
         query_pos: Tensor | None = None,
         attn_mask: Tensor | None = None,
         need_focus: bool = False,
-    ) -> tuple[Tensor, None]:
+    ) -> tuple[Tensor, Tensor | None]:
         """Attends to what ``attended`` gathered, as ``FocusAttention``; never reports a focus."""
         return super().forward(query, key, value, query_pos, attn_mask)
 

@@ -1,5 +1,7 @@
 """Predicts masks from queries, at any size."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -29,8 +31,9 @@ class MaskPredictor:
         dtype = self.features.dtype
         embedding = self.mask_embed(queries).to(dtype)
         with torch.autocast(queries.device.type, enabled=False):
+            bias: Any = self.mask_feature.bias
             weight = self.mask_feature.weight.flatten(1).to(dtype)
-            return embedding @ weight, embedding @ self.mask_feature.bias.to(dtype)
+            return embedding @ weight, embedding @ bias.to(dtype)
 
     def masks(self, queries: Tensor) -> Tensor:
         """Mask logits (B, Q, H, W), channels last, of queries (B, Q, C)."""

@@ -102,7 +102,7 @@ class DynamicFocusPositionalQuery(PositionalQuery):
     def next(self, view: LayerView) -> Tensor:
         """Pools positions where the layer just looked; unchanged if it does not tell."""
         if view.focus is None:
-            return view.query_pos
+            return view.query_pos  # type: ignore[return-value]  # only `first` has none
         return self(view.query_embed, view.focus, view.level.key_pos)
 
     def first_focus(self, mask_logits: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ Shapes: Q queries, n targets, P points.
 """
 
 from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import torch.nn.functional as F
 from mmdet.models.task_modules.assigners import (
@@ -14,10 +15,10 @@ from mmdet.models.task_modules.assigners import (
 )
 from torch import Tensor
 
-Cost = ClassificationCost | CrossEntropyLossCost | DiceCost
+Cost: TypeAlias = ClassificationCost | CrossEntropyLossCost | DiceCost
 
 
-def has_known_costs(assigner: object) -> bool:
+def has_known_costs(assigner: Any) -> bool:
     """Whether ``pairwise_costs`` computes what this assigner does."""
     return type(assigner) is HungarianAssigner and all(
         type(cost) is ClassificationCost
@@ -41,7 +42,7 @@ def pairwise_costs(
     Returns:
         (Q, n).
     """
-    total = 0
+    total: Any = 0
     for cost in costs:
         if isinstance(cost, ClassificationCost):
             value = -target_probs

@@ -4,6 +4,7 @@ Points are (x, y) as fractions of width and height, as in MMDetection and PointR
 bilinearly and are 0 outside, as ``mmcv.ops.point_sample`` reads them by default.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -24,10 +25,10 @@ class SharedPoints:
 
     Args:
         points (Tensor): (P, 2).
-        size (tuple[int, int]): Height and width of the map.
+        size (Sequence[int]): Height and width of the map.
     """
 
-    def __init__(self, points: Tensor, size: tuple[int, int]) -> None:
+    def __init__(self, points: Tensor, size: Sequence[int]) -> None:
         height, width = size
         x, x_weights = _neighbours(points[:, 0], width)
         y, y_weights = _neighbours(points[:, 1], height)
@@ -80,10 +81,11 @@ class LossPoints:
         """Draws the candidates and the random points, each (N, ..., 2), of so many masks."""
         num_candidates = int(self.num_points * self.oversample_ratio)
         num_random = self.num_points - self._num_uncertain
-        return tuple(
+        candidates, random = (
             torch.rand(num_masks, n, 2, generator=generator, device=generator.device)
             for n in (num_candidates, num_random)
         )
+        return candidates, random
 
     @torch.no_grad()
     def choose(self, mask_logits: Tensor, generator: torch.Generator) -> Tensor:

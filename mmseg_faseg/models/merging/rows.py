@@ -5,7 +5,7 @@ or classes in one piece.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -77,7 +77,7 @@ class MaskRows(NamedTuple):
         return self.windows[0].mask_logits.device
 
     def chunks(
-        self, merges: Sequence[Merge] | None = None, channels: int | None = None
+        self, merges: Sequence[Merge] | None = None, channels: int = 0
     ) -> Iterator[tuple[slice, Tensor]]:
         """Yields rows and their values, from top to bottom.
 
@@ -188,7 +188,7 @@ class Neighbours(NamedTuple):
         cls, length: int, new_length: int, start: int, stop: int, dtype: torch.dtype
     ) -> 'Neighbours':
         """Of new rows ``start`` to ``stop``, as precise as PyTorch's interpolation of a type."""
-        number = np.float64 if dtype == torch.float64 else np.float32
+        number: Any = np.float64 if dtype == torch.float64 else np.float32
         scale = number(length) / number(new_length)
         position = (np.arange(start, stop, dtype=number) + number(0.5)) * scale - number(0.5)
         position = position.clip(min=0)

@@ -9,6 +9,7 @@ import traceback
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from mmengine.logging import print_log
@@ -28,7 +29,7 @@ class CudaRecorder:
         return torch.cuda.is_current_stream_capturing()
 
     def record(
-        self, run: Callable[[], Outputs], device: torch.device, pool: tuple | None
+        self, run: Callable[[], Outputs], device: torch.device, pool: Any
     ) -> tuple[torch.cuda.CUDAGraph, Outputs]:
         """Records a function, after running it outside of the recording.
 
@@ -91,7 +92,7 @@ class RecordedFunction:
         recorder: CudaRecorder,
         function: Callable[..., Outputs],
         inputs: Outputs,
-        pool: tuple | None,
+        pool: Any,
     ) -> None:
         device = inputs[0].device
         self.inputs = static = [x.clone() for x in inputs]
@@ -175,7 +176,7 @@ class CudaGraphs:
         if module.training or not self._is_possible(inputs):
             return function(*inputs)
         kind = _kind(inputs)
-        outputs = self._graphs[kind].replay(inputs) if kind in self._graphs else None
+        outputs: Any = self._graphs[kind].replay(inputs) if kind in self._graphs else None
         if not self._still_hold(module):  # looked up while the GPU is at work
             return function(*inputs)
         if kind in self._graphs:
@@ -233,7 +234,7 @@ class CudaGraphs:
         if len(self._graphs) > self.max_graphs:
             self._graphs.popitem(last=False)
 
-    def _give_up(self, error: Exception) -> None:
+    def _give_up(self, error: BaseException) -> None:
         self._failed = True
         self.clear()
         while error.__context__ is not None:  # the end of a failed recording fails as well
@@ -251,7 +252,8 @@ def _tensors(module: nn.Module) -> list[Tensor] | None:
 
     Asked for at every call: ``parameters()``, ``buffers()`` and ``modules()`` take longer.
     """
-    tensors, parts = [], [module]
+    tensors: list[Tensor] = []
+    parts = [module]
     for part in parts:  # grows on the way
         if part.training:
             return None
@@ -276,7 +278,8 @@ def _kind(inputs: Outputs) -> tuple:
 def _float32_products() -> tuple:
     """The precision of float32 matrix products and convolutions on a GPU."""
     try:
-        return torch.backends.cuda.matmul.fp32_precision, torch.backends.cudnn.conv.fp32_precision
+        cudnn: Any = torch.backends.cudnn
+        return torch.backends.cuda.matmul.fp32_precision, cudnn.conv.fp32_precision
     except AttributeError:  # before PyTorch 2.9
         return torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
 

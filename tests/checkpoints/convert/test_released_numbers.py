@@ -5,55 +5,17 @@ import copy
 import numpy as np
 import pytest
 import torch
-from mmengine.runner import load_checkpoint
-from mmseg.apis import init_model
 
-from mmseg_faseg.apis.convert import convert_file
-from mmseg_faseg.benchmark.precision import PRECISIONS
-from tests.helpers.released import PARITY, image_of, made_up, shapes_of
+from tests.helpers.parity import MODELS, predictions_of, without_tf32
+from tests.helpers.released import PARITY, image_of
 from tests.helpers.small_head import DEVICES
 
-MODELS = {
-    'r50_ade20k_320x256': (1, 3, 320, 256),
-    'swin-t_ade20k_256x320': (2, 3, 256, 320),
-}
 pytestmark = pytest.mark.full_size
-
-
-@pytest.fixture(scope='module', params=MODELS)
-def converted(request, tmp_path_factory):
-    """The reference's name, the released keys, the model and where its parameters came from."""
-    folder = tmp_path_factory.mktemp('released')
-    shapes = shapes_of(request.param.rsplit('_', 1)[0])
-    weights = {key: made_up(key, shape) for key, shape in shapes.items()}
-    torch.save(dict(model=weights), folder / 'released.pth')
-    done = convert_file(str(folder / 'released.pth'), str(folder / 'ours.pth'))
-    model = init_model(done.config, device='cpu')
-    load_checkpoint(model, str(folder / 'ours.pth'), strict=True)
-    return request.param, model.eval(), done.sources
 
 
 @pytest.fixture(params=DEVICES)
 def device(request):
     return request.param
-
-
-def predictions_of(name, model, device, dtype):
-    """What the reference files hold, by name, and the difference from them."""
-    reference = np.load(PARITY / f'{name}.npz')
-    image = image_of(name, MODELS[name]).to(device, dtype)
-    with PRECISIONS['float32'].float32_products():
-        class_logits, mask_logits = model.to(device, dtype)(image)
-    predictions = {
-        'pred_logits': torch.stack(class_logits),
-        'aux_mask_mean': torch.stack(mask_logits).mean((-2, -1)),
-        'pred_masks': mask_logits[-1],
-    }
-    differences = {
-        array: (got.detach().cpu() - torch.from_numpy(reference[array])).abs()
-        for array, got in predictions.items()
-    }
-    return predictions, differences
 
 
 def test_predictions_without_rounding(converted):
@@ -82,7 +44,7 @@ def test_predictions_and_gradients(converted, device):
         assert (queries > 1e-4).sum() <= 1
 
     final_masks, final_classes = predictions['pred_masks'], predictions['pred_logits'][-1]
-    with PRECISIONS['float32'].float32_products():
+    with without_tf32():
         (final_classes.square().mean() + final_masks.square().mean()).backward()
     reference = np.load(PARITY / f'{name}.npz')
     compared = 0
@@ -99,7 +61,7 @@ def test_class_map(converted, device):
     name, model, _ = converted
     reference = np.load(PARITY / f'{name}.npz')
     model = model.to(device)
-    with PRECISIONS['float32'].float32_products():
+    with without_tf32():
         samples = model.predict(image_of(name, MODELS[name]).to(device))
     for sample, expected in zip(samples, reference['sem_label'], strict=True):
         labels = sample.pred_sem_seg.data[0].cpu().numpy()

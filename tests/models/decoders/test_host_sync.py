@@ -14,10 +14,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from tests.helpers.small_head import build_head, feature_maps, head_config
+from tests.helpers.sweep import sweep
 
 META = torch.device('meta')
 SIZES = [(64, 96), (90, 75)]  # the second has blocks of HRCA that reach beyond the image
 QUERIES = ['DynamicFocusPositionalQuery', 'LearnedPositionalQuery', 'AnchorPositionalQuery']
+REGIONS = ['block', 'pixel']
 BACKENDS = ['auto', 'embedding_bag']  # 'auto' is grid_sample on a GPU without MMCV's operator
 
 
@@ -96,10 +98,9 @@ def test_what_waits_is_found(wait):
         wait(x)
 
 
-@pytest.mark.parametrize('size', SIZES)
-@pytest.mark.parametrize('query', QUERIES)
-@pytest.mark.parametrize('region', ['block', 'pixel'])
-@pytest.mark.parametrize('backend', BACKENDS)
+@pytest.mark.parametrize(
+    ('backend', 'region', 'query', 'size'), sweep(BACKENDS, REGIONS, QUERIES, SIZES)
+)
 def test_inference(backend, region, query, size):
     head, x = head_and_maps(size, backend, region, query)
     with torch.no_grad(), nothing_waits():
@@ -108,9 +109,7 @@ def test_inference(backend, region, query, size):
     assert mask_logits.shape[2:] == x[0].shape[2:]
 
 
-@pytest.mark.parametrize('query', QUERIES)
-@pytest.mark.parametrize('region', ['block', 'pixel'])
-@pytest.mark.parametrize('backend', BACKENDS)
+@pytest.mark.parametrize(('backend', 'region', 'query'), sweep(BACKENDS, REGIONS, QUERIES))
 def test_training(backend, region, query):
     """Forward through all predictions, and backward; the losses wait for the matching."""
     head, x = head_and_maps(SIZES[1], backend, region, query)

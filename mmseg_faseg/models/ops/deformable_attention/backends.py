@@ -8,6 +8,7 @@ are zeros, as in MMCV's ``multi_scale_deformable_attn_pytorch``.
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -32,8 +33,8 @@ def mmcv_operator(value: Tensor, geometry: Geometry, positions: Tensor, weights:
 
 
 @functools.cache
-def find_mmcv_operator() -> type[torch.autograd.Function] | None:
-    """MMCV's CUDA operator if this build of mmcv has it, else None."""
+def find_mmcv_operator() -> Any:
+    """MMCV's CUDA operator, an autograd function, if this build of mmcv has it, else None."""
     if not torch.cuda.is_available():
         return None
     from mmcv.ops import get_compiling_cuda_version
@@ -50,7 +51,7 @@ def grid_sample(value: Tensor, geometry: Geometry, positions: Tensor, weights: T
     maps = value.to(dtype).permute(0, 2, 3, 1).flatten(0, 1)
     grids = (2 * geometry.normalised(positions) - 1).transpose(1, 2).flatten(0, 1)
     weights = weights.to(dtype).transpose(1, 2).flatten(0, 1)
-    out = 0
+    out: Any = 0
     for level, (start, (h, w)) in enumerate(zip(geometry.starts, geometry.sizes, strict=True)):
         level_map = maps[:, :, start : start + h * w].unflatten(-1, (h, w))
         sampled = F.grid_sample(level_map, grids[:, :, level], align_corners=False)

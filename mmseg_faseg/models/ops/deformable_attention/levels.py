@@ -1,7 +1,7 @@
 """Where the tokens of several feature levels lie."""
 
 from itertools import accumulate
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -37,16 +37,16 @@ class Geometry(NamedTuple):
         precise as ``like``, and at least float32.
         """
         device, dtype = like.device, torch.promote_types(like.dtype, torch.float32)
-        centres = []
+        shares = []
         for height, width in sizes:
             # By tensors: CUDA multiplies by the rounded reciprocal of a plain number.
             y = (torch.arange(height, device=device) + 0.5) / filled(float(height), device)
             x = (torch.arange(width, device=device) + 0.5) / filled(float(width), device)
-            centres.append(torch.stack([x.repeat(height), y.repeat_interleave(width)], -1))
+            shares.append(torch.stack([x.repeat(height), y.repeat_interleave(width)], -1))
         heights, widths = zip(*sizes, strict=True)
         extents = filled([[float(w) for w in widths], [float(h) for h in heights]], device)
         extents = extents.to(dtype)
-        centres = torch.cat(centres).to(dtype)[..., None] * extents - 0.5
+        centres = torch.cat(shares).to(dtype)[..., None] * extents - 0.5
         centres = centres[:, :, None, :, None].expand(-1, -1, heads, -1, points)
         shapes = extents.T.flip(-1).long().contiguous()
         first = filled(starts_of([height * width for height, width in sizes]), device)
@@ -66,8 +66,11 @@ class Geometry(NamedTuple):
         return locations.movedim(-4, -1)
 
 
-def filled(numbers: list, device: torch.device) -> Tensor:
-    """A tensor filled on the device: made from a list it would be copied there, and waited for."""
+def filled(numbers: Any, device: torch.device) -> Tensor:
+    """A tensor of a number, or of nested lists of them, filled on the device.
+
+    Made from a list it would be copied there, and waited for.
+    """
     if isinstance(numbers, list):
         return torch.stack([filled(n, device) for n in numbers])
     return torch.full((), numbers, device=device)

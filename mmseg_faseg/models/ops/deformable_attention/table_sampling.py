@@ -124,8 +124,8 @@ class Table(NamedTuple):
 
     def bounds(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Least and largest positions within the frames, (2, heads S) each."""
-        last = [[w for _, w in self.sizes], [h for h, _ in self.sizes]]
-        last = self._per_sample(last, positions).to(positions.dtype)
+        ends = [[w for _, w in self.sizes], [h for h, _ in self.sizes]]
+        last = self._per_sample(ends, positions).to(positions.dtype)
         return torch.full_like(last, -1), last
 
     def locate(self, positions: Tensor) -> tuple[Tensor, Tensor]:
@@ -146,9 +146,9 @@ class Table(NamedTuple):
 
     def corners(self, first: Tensor) -> Tensor:
         """Rows of the four corners, (Q, heads, 4, S), from those of the upper left ones."""
-        steps = [[step(w + 3) for _, w in self.sizes] for step in _STEPS]
+        offsets = [[step(w + 3) for _, w in self.sizes] for step in _STEPS]
         points = first.shape[2] // len(self.sizes)
-        steps = filled(steps, first.device).int().repeat_interleave(points, 1)
+        steps = filled(offsets, first.device).int().repeat_interleave(points, 1)
         return first.unsqueeze(2) + steps
 
     def _origins(self, positions: Tensor) -> Tensor:
