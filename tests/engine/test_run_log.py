@@ -26,14 +26,14 @@ def train(write_config, tmp_path_factory):
     runtime = Config.fromfile(f'{CONFIGS}/_base_/default_runtime.py')
     log = {key: runtime[key] for key in ('runner_type', 'log_processor', 'custom_hooks')}
 
-    def run(name: str, **options) -> SimpleNamespace:
+    def run(name: str, resume: bool = False, **options) -> SimpleNamespace:
         folder = tmp_path_factory.mktemp(name)
         cfg = apis.load_config(str(write_config(folder / f'{name}.py')), options)
         cfg.merge_from_dict(log | {'visualizer.name': name, 'work_dir': str(folder / 'work')})
         cfg.optim_wrapper.paramwise_cfg = dict(custom_keys=dict(decode_head=dict(lr_mult=0.5)))
         cfg.merge_from_dict(options)
         with redirect_stdout(StringIO()) as terminal:
-            apis.train(cfg)
+            apis.train(cfg, resume=resume)
         logging.shutdown()
         (file,) = folder.glob('work/*/*.log')
         (scalars,) = folder.glob('work/*/vis_data/scalars.json')
@@ -128,10 +128,9 @@ def test_validation_is_a_table_and_a_line(quiet):
 
 def test_first_iteration_is_logged_at_once(train):
     """Once: the hook leaves to LoggerHook what LoggerHook logs."""
-    run = train(
-        'first',
-        **{'train_cfg.max_iters': 3, 'default_hooks.logger.interval': 2},
-    )
+    options = {'train_cfg.max_iters': 3, 'default_hooks.logger.interval': 2}
+    run = train('first', resume=True, **options)
+    assert 'resume' not in run.terminal  # there is nothing to go on from
     assert re.findall(r'Iter\(train\) \[(\d)/3\]', run.terminal) == ['1', '2']
     assert [scalars['step'] for scalars in run.scalars if 'loss' in scalars] == [2]
 
