@@ -13,9 +13,11 @@ from mmseg.apis import init_model
 from mmseg.models import BaseSegmentor
 from mmseg.registry import DATASETS
 
+from ..errors import UserError
 from ..explain.focus import focus_of_queries, save_focus
 from ..explain.overlay import save_predictions
 from . import load_config, test, train
+from .checks import check_data
 
 _SCENES_DRAWN = 6
 
@@ -40,14 +42,22 @@ def run_demo(
 
     Returns:
         mIoU on the test set, 0 to 1.
+
+    Raises:
+        UserError: ``iters`` is less than 1, or something that training or testing needs is missing.
     """
     start = monotonic()
+    if iters is not None and iters < 1:
+        raise UserError(f'--iters must be at least 1, got {iters}')
     cfg = load_config(config, {} if data_root is None else {'data_root': data_root})
     cfg.work_dir = work_dir or str(Path('work_dirs/demo', Path(cfg.filename).stem))
     if iters is not None:
         cfg.train_cfg.max_iters = iters
     if checkpoint is None:
+        check_data(cfg, ['test_dataloader'])  # before the minutes of training
         checkpoint = _trained(cfg)
+    if 'visualizer' in cfg:
+        cfg.visualizer.name = 'test'  # MMEngine keeps one of a name, and training's has its folder
     miou = test(cfg, checkpoint)['mIoU'] / 100
     with DefaultScope.overwrite_default_scope('mmseg'):
         dataset = DATASETS.build(cfg.test_dataloader.dataset)
@@ -67,6 +77,8 @@ def _trained(cfg: Config) -> str:
     if checkpoint.exists():
         print(f'Training is done already: {checkpoint} (delete it to train anew)', flush=True)
     else:
+        for key in ('val_dataloader', 'val_cfg', 'val_evaluator'):
+            cfg.pop(key, None)  # the test comes next
         train(cfg, resume=True)
     return str(checkpoint)
 

@@ -20,7 +20,7 @@ def prepare_devices(cfg: Config) -> None:
         UserError: There are fewer GPUs than processes on this machine.
     """
     if get_device() != 'cpu':
-        _check_visible_gpus(cfg.launcher)
+        check_visible_gpus(cfg.launcher)
         return
     if _replace_sync_bn(cfg.model):
         print('No GPU: SyncBN does not run here and is replaced by BN', flush=True)
@@ -46,7 +46,12 @@ def leave_process_group() -> None:
         torch.distributed.destroy_process_group()
 
 
-def _check_visible_gpus(launcher: str) -> None:
+def check_visible_gpus(launcher: str) -> None:
+    """Checks that each process of a distributed run on GPUs has one of its own.
+
+    Raises:
+        UserError: There are fewer GPUs than processes on this machine.
+    """
     names = ('LOCAL_WORLD_SIZE', 'SLURM_NTASKS_PER_NODE')
     processes = next((int(os.environ[name]) for name in names if name in os.environ), 1)
     visible = torch.cuda.device_count()

@@ -1,5 +1,7 @@
 """Trains and tests a config with MMEngine's Runner. ``tools/`` parses arguments and calls this."""
 
+from pathlib import Path
+
 from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
@@ -8,7 +10,7 @@ from ..checkpoints.read import check_checkpoint, refused_checkpoints
 from ..errors import UserError
 from ..models import FASegSegmentor
 from .checks import check_data, check_pretrained, pretrained_weights
-from .devices import leave_process_group, prepare_devices
+from .devices import check_visible_gpus, leave_process_group, prepare_devices
 from .gpu_memory import explained_out_of_memory
 
 
@@ -27,15 +29,16 @@ def train(cfg: Config, *, resume: bool = False, amp: bool = False, launcher: str
             the GPU has too little memory.
     """
     cfg.launcher = launcher
-    cfg.resume = resume
+    check_visible_gpus(launcher)
     if amp:
         _enable_amp(cfg)
-    loops = [name for name in ('train', 'val') if cfg.get(f'{name}_cfg')]
-    check_data(cfg, [f'{loop}_dataloader' for loop in loops])
-    start = cfg.get('load_from') or (find_latest_checkpoint(cfg.work_dir) if resume else None)
+    start = cfg.get('load_from') or (_latest_checkpoint(cfg.work_dir) if resume else None)
     if start:
         check_checkpoint(start)
-    else:
+    cfg.resume = resume and bool(start)
+    loops = [name for name in ('train', 'val') if cfg.get(f'{name}_cfg')]
+    check_data(cfg, [f'{loop}_dataloader' for loop in loops])
+    if not start:
         check_pretrained(cfg)
     runner = _build_runner(cfg)
     if start:
@@ -77,6 +80,7 @@ def test(
     cfg.launcher = launcher
     cfg.load_from = checkpoint
     cfg.resume = False
+    check_visible_gpus(launcher)
     for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler'):
         cfg.pop(key, None)  # MMSegmentation's visualization hook would build the training data
     check_checkpoint(checkpoint)
@@ -85,6 +89,8 @@ def test(
     if tta:
         _enable_tta(cfg)
     if out:
+        if Path(out).exists() and not Path(out).is_dir():
+            raise UserError(f'--out takes a folder for label maps, got the file {out}')
         evaluators = cfg.test_evaluator
         for evaluator in evaluators if isinstance(evaluators, list) else [evaluators]:
             evaluator.update(output_dir=out, keep_results=True)
@@ -93,6 +99,12 @@ def test(
         metrics = _build_runner(cfg).test()
     leave_process_group()
     return metrics
+
+
+def _latest_checkpoint(work_dir: str) -> str | None:
+    """What training wrote last to a folder; MMEngine's function prints where there is nothing."""
+    there_is_one = Path(work_dir, 'last_checkpoint').is_file()
+    return find_latest_checkpoint(work_dir) if there_is_one else None
 
 
 def _build_runner(cfg: Config) -> Runner:

@@ -1,6 +1,9 @@
 from .checkpoint_check import CheckpointCheckHook
 from .data_check import DataCheckHook, DataMismatchError
+from .log_processor import LossKindsLogProcessor
 from .optimizer import FASegOptimWrapperConstructor
+from .run_start import RunStartHook
+from .runner import ReadableRunner
 from .time_limit import TimeLimitHook
 
 __all__ = [
@@ -8,5 +11,8 @@ __all__ = [
     'DataCheckHook',
     'DataMismatchError',
     'FASegOptimWrapperConstructor',
+    'LossKindsLogProcessor',
+    'ReadableRunner',
+    'RunStartHook',
     'TimeLimitHook',
 ]

@@ -1,0 +1,63 @@
+"""A runner whose terminal shows what a person reads; its log file has everything."""
+
+import logging
+import warnings
+from typing import Any
+
+from mmengine.logging import MMLogger
+from mmengine.logging.logger import MMFormatter
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+# Beginnings of messages that have no switch: hundreds of lines, or nothing that a user can act on.
+_FILE_ONLY = (
+    f'\n{60 * "-"}\nSystem environment:',
+    'Config:\n',
+    'Hooks will be executed in the following order:',
+    'paramwise_options -- ',
+    'Exp name: ',
+    'per class results:',  # the table follows
+    'Checkpoints will be saved to ',  # so says RunStartHook
+    'Load checkpoint from ',  # printed by MMEngine's reader too
+    'Distributed training is not used, all SyncBatchNorm',
+    'The prefix is not set in metric class ',
+    '"FileClient" will be deprecated in future.',
+    '"HardDiskBackend" is the alias of "LocalBackend"',
+)
+
+
+@RUNNERS.register_module()
+class ReadableRunner(Runner):
+    """MMEngine's runner, quieter on the terminal.
+
+    The environment, the config, the hooks and the optimizer's rule for every parameter go to the
+    log file alone. ``log_level='DEBUG'`` brings them back to the terminal.
+    """
+
+    def build_logger(
+        self, log_level: int | str = 'INFO', log_file: str | None = None, **kwargs: Any
+    ) -> MMLogger:
+        """Builds MMEngine's logger, and tells its terminal what to leave out."""
+        logger = super().build_logger(log_level, log_file, **kwargs)
+        for handler in logger.handlers:
+            on_terminal = not isinstance(handler, logging.FileHandler)
+            if on_terminal and handler.level > logging.DEBUG:
+                handler.addFilter(_is_to_read)
+                handler.setFormatter(_formatter())
+        return logger
+
+    def register_hooks(self, *args: Any, **kwargs: Any) -> None:
+        """Registers hooks; that those for pictures are off by default needs no warning."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings('ignore', message='The draw is False')
+            super().register_hooks(*args, **kwargs)
+
+
+def _is_to_read(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith(_FILE_ONLY)
+
+
+def _formatter() -> MMFormatter:
+    formatter = MMFormatter(color=True, datefmt='%m/%d %H:%M:%S')
+    formatter.info_format = '%(asctime)s  %(message)s'
+    return formatter
