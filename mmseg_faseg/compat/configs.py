@@ -46,12 +46,11 @@ def config_path(name: str) -> Path:
     return path
 
 
+@functools.cache  # once is enough
 def register_config_names() -> None:
-    """Teaches MMEngine's config reader, hub and inferencers our names. Twice is harmless."""
+    """Teaches MMEngine's config reader, hub and inferencers our names."""
     # Once per run and pointless: MMEngine needs it, and setuptools is pinned for it.
     warnings.filterwarnings('ignore', message='pkg_resources is deprecated')
-    if getattr(Config.fromfile, 'knows_mmseg_faseg', False):
-        return
     Config.fromfile = staticmethod(_with_our_files(Config.fromfile))
     Config._get_cfg_path = staticmethod(_with_found_bases(Config._get_cfg_path))
     # The hub reads a package's metafiles, some fifty of YAML, for each of its configs.
@@ -73,9 +72,9 @@ def _is_ours(name: object) -> bool:
 def _with_our_files(fromfile: Callable) -> Callable:
     @functools.wraps(fromfile)
     def wrapper(filename: str | Path, *args, **kwargs) -> Config:
-        return fromfile(config_path(filename) if _is_ours(filename) else filename, *args, **kwargs)
+        path = config_path(str(filename)) if _is_ours(filename) else filename
+        return fromfile(path, *args, **kwargs)
 
-    wrapper.knows_mmseg_faseg = True
     return wrapper
 
 

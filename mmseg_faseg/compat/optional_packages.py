@@ -15,7 +15,8 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from importlib.machinery import SourceFileLoader
+from importlib.util import find_spec, spec_from_loader
 from pathlib import Path
 from types import ModuleType
 
@@ -42,17 +43,20 @@ def import_open_mmlab() -> None:
         for name in _MODULES:
             importlib.import_module(name)
     # What the import system would have done, had it imported this module itself.
-    sys.modules['mmpretrain.utils'].dependency = sys.modules['mmpretrain.utils.dependency']
+    vars(sys.modules['mmpretrain.utils'])['dependency'] = sys.modules['mmpretrain.utils.dependency']
 
 
 def _leave_out_multimodal_models() -> None:
     """Turns MMPretrain's own switch off; it is read while ``mmpretrain`` is imported."""
-    (folder,) = find_spec('mmpretrain').submodule_search_locations
     name = 'mmpretrain.utils.dependency'
-    spec = spec_from_file_location(name, Path(folder, 'utils', 'dependency.py'))
-    module = sys.modules[name] = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.WITH_MULTIMODAL = False
+    package = find_spec('mmpretrain')
+    if package is None or package.origin is None:
+        return
+    loader = SourceFileLoader(name, str(Path(package.origin).with_name('utils') / 'dependency.py'))
+    sys.modules[name] = module = ModuleType(name)
+    module.__spec__ = spec_from_loader(name, loader)
+    loader.exec_module(module)
+    vars(module)['WITH_MULTIMODAL'] = False
 
 
 @contextmanager

@@ -89,7 +89,7 @@ def _problem_with_mmcv(tested: str) -> str | None:
     if spec is None or spec.origin is None:  # an uninstalled package may leave an empty folder
         return f'needs mmcv=={tested}, but mmcv is not installed, nor is {_LITE}: {mend}'
     text = Path(spec.origin).with_name('version.py').read_text()
-    found = re.search(r"__version__ = '(.+)'", text)[1]
+    (found,) = re.findall(r"^__version__ = '(.+)'", text, flags=re.MULTILINE)
     if not _compatible(found, tested):
         return (
             f'is tested with mmcv=={tested}, but mmcv {found} is installed: '
