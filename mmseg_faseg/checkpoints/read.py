@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 
+from ..compat.checkpoints import load_from_local
 from ..compat.safetensors import load_from_safetensors
 from ..errors import UserError
 
@@ -90,4 +90,4 @@ def _load(path: Path) -> Any:
     if path.suffix == '.safetensors':
         return load_from_safetensors(str(path))
     with warnings.catch_warnings(action='ignore'):  # about bytes that are no checkpoint
-        return torch.load(path, map_location='cpu', weights_only=True)
+        return load_from_local(path, map_location='cpu', weights_only=True)

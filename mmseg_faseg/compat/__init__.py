@@ -4,9 +4,11 @@ from .versions import check_versions
 
 check_versions()
 
-from . import torchvision  # noqa: E402  versions first: it imports torch
+from . import mmcv_operators, optional_packages, torchvision  # noqa: E402  they import torch
 
 torchvision.ensure_importable()
+mmcv_operators.ensure_importable()
+optional_packages.import_open_mmlab()
 
 from . import amp  # noqa: E402, F401  torchvision first: MMEngine and MMDet import it
 from .activation_checkpointing import follow_all_tensors  # noqa: E402

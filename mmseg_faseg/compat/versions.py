@@ -28,15 +28,22 @@ _MODULES = {
     'regex': 'regex',
     'safetensors': 'safetensors',
 }
-_BUILD_MMCV = (
-    'MMCV_WITH_OPS=1 pip install --no-build-isolation --force-reinstall --no-deps "mmcv=={}"'
-)
+# mmcv without its compiled operators, under another name and in the same folder.
+_LITE = 'mmcv-lite'
 
 
 def tested_versions() -> dict[str, str]:
     """Package names and the versions this release is tested with, such as ``{'mmcv': '2.1.0'}``."""
     pins = re.findall(r'^([\w-]+)==(\S+)', CONSTRAINTS.read_text(), flags=re.MULTILINE)
     return dict(pins)
+
+
+def compile_command() -> str:
+    """The command that puts an mmcv with its compiled operators in the place of any other."""
+    return (
+        'pip uninstall -y mmcv mmcv-lite && MMCV_WITH_OPS=1 pip install --no-build-isolation '
+        f'"mmcv=={tested_versions()["mmcv"]}"'
+    )
 
 
 def check_versions() -> None:
@@ -47,17 +54,20 @@ def check_versions() -> None:
     """
     tested = tested_versions()
     for name, module in _MODULES.items():
-        problem = _problem_with(name, module, tested.get(name))
+        if name == 'mmcv':
+            problem = _problem_with_mmcv(tested[name])
+        else:
+            problem = _problem_with(name, module, tested.get(name))
         if problem:
             raise ImportError(f'mmseg_faseg {problem}')
-    for check in (_check_mmcv_operators, _check_pkg_resources, _check_opencv):
-        check(tested)
+    _check_pkg_resources()
+    _check_opencv()
 
 
 def _problem_with(name: str, module: str, tested: str | None) -> str | None:
     """What is wrong with a package and how to mend it, or None."""
     wanted = f'{name}=={tested}' if tested else name
-    mend = _BUILD_MMCV.format(tested) if name == 'mmcv' else f'pip install "{wanted}"'
+    mend = f'pip install "{wanted}"'
     if find_spec(module) is None:
         return f'needs {wanted}, but {name} is not installed: {mend}'
     found = _installed(name)
@@ -69,6 +79,22 @@ def _problem_with(name: str, module: str, tested: str | None) -> str | None:
         return None
     if not _compatible(found, tested):
         return f'is tested with {wanted}, but {name} {found} is installed: {mend}'
+    return None
+
+
+def _problem_with_mmcv(tested: str) -> str | None:
+    """The same of mmcv, which is one folder in two packages: that folder tells its version."""
+    mend = f'pip install "{_LITE}=={tested}"'
+    spec = find_spec('mmcv')
+    if spec is None or spec.origin is None:  # an uninstalled package may leave an empty folder
+        return f'needs mmcv=={tested}, but mmcv is not installed, nor is {_LITE}: {mend}'
+    text = Path(spec.origin).with_name('version.py').read_text()
+    (found,) = re.findall(r"^__version__ = '(.+)'", text, flags=re.MULTILINE)
+    if not _compatible(found, tested):
+        return (
+            f'is tested with mmcv=={tested}, but mmcv {found} is installed: '
+            f'pip uninstall -y mmcv {_LITE} && {mend}'
+        )
     return None
 
 
@@ -91,25 +117,7 @@ def _numbers(text: str) -> tuple[int, ...]:
     return tuple(int(number) for number in re.match(r'\d+(?:\.\d+)*', text)[0].split('.'))
 
 
-def _check_mmcv_operators(tested: dict[str, str]) -> None:
-    """MMDet's deformable attention imports mmcv's compiled operators, which mmcv-lite lacks."""
-    folders = find_spec('mmcv').submodule_search_locations or []
-    if any(any(Path(folder).glob('_ext.*')) for folder in folders):
-        return
-    mend = _BUILD_MMCV.format(tested['mmcv'])
-    lite = _installed('mmcv-lite')
-    if lite:
-        raise ImportError(
-            f'mmseg_faseg needs mmcv with compiled operators, but mmcv-lite {lite} is installed: '
-            f'pip uninstall -y mmcv-lite && {mend}'
-        )
-    raise ImportError(
-        f'mmseg_faseg needs mmcv with compiled operators, but mmcv {_installed("mmcv")} was '
-        f'installed without them (no mmcv._ext): {mend}'
-    )
-
-
-def _check_pkg_resources(tested: dict[str, str]) -> None:
+def _check_pkg_resources() -> None:
     """MMEngine finds the ``mmseg::`` configs through pkg_resources."""
     if find_spec('pkg_resources') is None:
         raise ImportError(
@@ -119,7 +127,7 @@ def _check_pkg_resources(tested: dict[str, str]) -> None:
         )
 
 
-def _check_opencv(tested: dict[str, str]) -> None:
+def _check_opencv() -> None:
     """On a server without a display, opencv-python misses system libraries."""
     try:
         importlib.import_module('cv2')
