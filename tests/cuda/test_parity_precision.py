@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from mmseg_faseg.benchmark.precision import PRECISIONS
 from tests.checkpoints.convert.test_released_numbers import (
     MODELS,
     converted,  # noqa: F401  a fixture
     predictions_of,
 )
 from tests.helpers.released import PARITY, image_of
+from tools.benchmarks.models import PRECISIONS
 
 pytestmark = [
     pytest.mark.full_size,

@@ -9,9 +9,9 @@ from mmengine.runner import load_checkpoint
 from mmseg.apis import init_model
 
 from mmseg_faseg.apis.convert import convert_file
-from mmseg_faseg.benchmark.precision import PRECISIONS
 from tests.helpers.released import PARITY, image_of, made_up, shapes_of
 from tests.helpers.small_head import DEVICES
+from tools.benchmarks.models import PRECISIONS
 
 MODELS = {
     'r50_ade20k_320x256': (1, 3, 320, 256),
