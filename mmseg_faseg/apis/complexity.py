@@ -18,12 +18,13 @@ from .config import datasets_of
 from .model import build_model
 
 # Submodules by the beginning of their names; the prediction is what none of them claims.
-_PARTS = {
+PARTS = {
     'backbone': ('backbone', 'neck'),
     'pixel decoder': ('decode_head.pixel_decoder',),
     'transformer decoder': (
         'decode_head.transformer_decoder',
         'decode_head.decoder_input_projs',
+        'decode_head.decoder_positional_encoding',
         'decode_head.positional_query',
         'decode_head.query_feat',
         'decode_head.query_embed',
@@ -145,7 +146,7 @@ def _count_params(model: nn.Module) -> tuple[Counter[str], Counter[str]]:
     params: Counter[str] = Counter()
     trainable: Counter[str] = Counter()
     for name, param in model.named_parameters():
-        part = next((p for p, names in _PARTS.items() if name.startswith(names)), 'prediction')
+        part = next((p for p, names in PARTS.items() if name.startswith(names)), 'prediction')
         params[part] += param.numel()
         trainable[part] += param.numel() * param.requires_grad
     return params, trainable
@@ -169,7 +170,7 @@ def _count_flops(model: nn.Module, size: tuple[int, int]) -> dict[str, int]:
             for name in names
             if name in modules and name != _INSIDE
         )
-        for part, names in _PARTS.items()
+        for part, names in PARTS.items()
     }
     return {**flops, 'prediction': counts['Global'] - sum(flops.values())}
 

@@ -1,6 +1,5 @@
 import warnings
 
-from .cached_loading import CachedLoadAnnotations, CachedLoadImageFromFile
 from .camvid import CamVidDataset
 from .toy_scenes import ToyScenesDataset
 from .transforms import AntialiasedResizeShortestEdge
@@ -11,8 +10,6 @@ warnings.filterwarnings('ignore', message="'pin_memory' argument is set as true 
 
 __all__ = [
     'AntialiasedResizeShortestEdge',
-    'CachedLoadAnnotations',
-    'CachedLoadImageFromFile',
     'CamVidDataset',
     'ToyScenesDataset',
 ]

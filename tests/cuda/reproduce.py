@@ -14,8 +14,8 @@ import torch
 from mmengine.runner import set_random_seed
 from torch import Tensor
 
-from mmseg_faseg.benchmark.tasks import Iteration, Segmentor
-from tests.helpers.gpu_subject import small_subject
+from tests.helpers.gpu_model import BACKEND, small_model
+from tools.benchmarks.tasks import Iteration, Segmentor
 
 SIZE, BATCH, ITERATIONS = (96, 128), 2, 2
 _REFUSED = re.compile(r'^(\S+) does not have a deterministic implementation')
@@ -31,22 +31,21 @@ def digest(tensors: list[Tensor]) -> str:
 
 def predict(device: str, backend: str) -> dict:
     """Class maps and scores, from the image, twice in this process."""
-    subject = small_subject(deformable=backend)
-    subject.cfg.model.keep_scores = True
-    task = Segmentor(subject, subject.build(device))
+    measured = small_model({BACKEND: backend, 'model.keep_scores': True})
+    task = Segmentor(measured, measured.build(device))
     inputs = task.inputs(SIZE, BATCH)
     digests = []
     for _ in range(2):
         samples = task(inputs)
-        scores = [sample.seg_logits.data for sample in samples]
-        digests.append(digest([task.class_maps(samples), *scores]))
+        kinds = ('pred_sem_seg', 'seg_logits')
+        digests.append(digest([sample.get(kind).data for sample in samples for kind in kinds]))
     return dict(digests=digests)
 
 
 def train(device: str, backend: str) -> dict:
     """Weights after some iterations, or the kernel that PyTorch refuses to run."""
-    subject = small_subject(deformable=backend)
-    task = Iteration(subject, subject.build(device))
+    measured = small_model({BACKEND: backend})
+    task = Iteration(measured, measured.build(device))
     inputs = task.inputs(SIZE, BATCH)
     torch.manual_seed(0)
     try:

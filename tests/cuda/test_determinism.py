@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.helpers.tools import run
+from tests.helpers.tools import REPOSITORY, run
 
 pytestmark = [
     pytest.mark.subprocess,
@@ -19,9 +19,8 @@ BACKENDS = ['grid_sample', 'embedding_bag', 'auto']  # 'auto' is MMCV's where th
 
 
 def reproduce(what, device, backend, cwd):
-    result = run(
-        sys.executable, SCRIPT, what, device, backend, cwd=cwd, CUBLAS_WORKSPACE_CONFIG=':4096:8'
-    )
+    variables = dict(CUBLAS_WORKSPACE_CONFIG=':4096:8', PYTHONPATH=REPOSITORY)
+    result = run(sys.executable, SCRIPT, what, device, backend, cwd=cwd, **variables)
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout.splitlines()[-1])
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 from mmengine.registry import OPTIM_WRAPPERS
 
-from mmseg_faseg.benchmark.tasks import Iteration
 from mmseg_faseg.models.losses import matching
-from tests.helpers.gpu_subject import small_subject
+from tests.helpers.gpu_model import small_model
+from tools.benchmarks.tasks import Iteration
 
 pytestmark = [
     pytest.mark.cuda,
@@ -31,8 +31,8 @@ def matching_costs(monkeypatch):
 
 
 def test_iterations_in_float16(matching_costs, device='cuda'):
-    subject = small_subject()
-    task = Iteration(subject, subject.build(device))
+    measured = small_model()
+    task = Iteration(measured, measured.build(device))
     model, inputs = task.model, task.inputs((128, 128), 2)
     before = [p.detach().clone() for p in model.parameters()]
     wrapper = OPTIM_WRAPPERS.get('AmpOptimWrapper')(

@@ -5,8 +5,8 @@ import gc
 import pytest
 import torch
 
-from mmseg_faseg.benchmark.tasks import Iteration, Segmentor
-from tests.helpers.gpu_subject import small_subject
+from tests.helpers.gpu_model import small_model
+from tools.benchmarks.tasks import Iteration, Segmentor
 
 pytestmark = [
     pytest.mark.cuda,
@@ -28,8 +28,8 @@ def bytes_after(epochs, run_epoch):
 @pytest.mark.parametrize('kind', [Iteration, Segmentor])
 def test_every_epoch_ends_with_the_same_memory(kind, device='cuda'):
     """From the first on, which makes the optimiser's states and the libraries' workspaces."""
-    subject = small_subject()
-    task = kind(subject, subject.build(device))
+    measured = small_model()
+    task = kind(measured, measured.build(device))
 
     def epoch():
         for size in SIZES:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from mmseg_faseg.benchmark.precision import PRECISIONS
 from tests.helpers.parity import MODELS, predictions_of
 from tests.helpers.released import PARITY, image_of
+from tools.benchmarks.models import PRECISIONS
 
 pytestmark = [
     pytest.mark.full_size,

@@ -1,6 +1,5 @@
 """The grid of ablations: its configs, its runs, its table."""
 
-import csv
 import json
 import re
 
@@ -10,9 +9,10 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS
 
-from mmseg_faseg.ablation import POSITIONAL_QUERIES, Variant, ablate, grid
 from mmseg_faseg.apis import UserError, load_config
 from tests.helpers.tools import call_tool
+from tools.benchmarks import ablation
+from tools.benchmarks.variants import POSITIONAL_QUERIES, Variant, grid
 
 DEFAULT = Variant('dynamic', 'block', 1 / 32, 'conditional', 0.15)
 
@@ -67,75 +67,87 @@ def test_other_configs_are_refused():
         DEFAULT.apply(load_config('mmseg_faseg::mask2former_toy.py'))
 
 
+@pytest.fixture
+def refused(write_config, tmp_path, monkeypatch, capsys):
+    """Calls the tool, which refuses before it counts FLOPs; nothing was written."""
+    config = write_config(tmp_path / 'tiny.py')
+    monkeypatch.delattr(ablation, 'complexity_of')
+
+    def call(*arguments):
+        before = sorted(tmp_path.rglob('*'))
+        with pytest.raises(SystemExit) as stop:
+            call_tool(
+                'ablate.py', '--config', config, *arguments, monkeypatch=monkeypatch, cwd=tmp_path
+            )
+        assert stop.value.code == 2
+        assert sorted(tmp_path.rglob('*')) == before
+        return capsys.readouterr().err
+
+    return call
+
+
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (('--jobs', 0), '--jobs must be at least 1'),
-        (('--seeds', -1), '--seeds 0, got 1 and -1'),
-        (('--ratio', 0), r'ratio must lie in \(0, 1\], got 0'),
-        (('--threshold', 1.5), r'mask_threshold must lie in \(0, 1\), got 1.5'),
+        (('--jobs', 0), '--jobs must be at least 1, got 0'),
+        (('--seeds', -1), '--seeds must be at least 0, got -1'),
+        (('--ratio', 0.5, 0), r'ratio must lie in \(0, 1\], got 0'),
+        (('--threshold', 0.5, 1.5), r'mask_threshold must lie in \(0, 1\), got 1.5'),
         (('--work-dir', 'tiny.py'), '--work-dir: .*tiny.py'),
         (('--cfg-options', 'train_cfg._delete_=True'), 'no train_cfg.max_iters'),
+        (('--cfg-options', 'data_root=nowhere'), "missing folder 'nowhere/images'"),
     ],
 )
-def test_bad_values_cost_no_time(arguments, message, write_config, tmp_path, monkeypatch, capsys):
-    config = write_config(tmp_path / 'tiny.py')
-    with pytest.raises(SystemExit) as stop:
-        call_tool(
-            'ablate.py', '--config', config, *arguments, monkeypatch=monkeypatch, cwd=tmp_path
-        )
-    assert stop.value.code == 2
-    assert re.search(message, capsys.readouterr().err)
-    assert [path.name for path in tmp_path.iterdir()] == ['tiny.py']
+def test_bad_values_cost_no_time(arguments, message, refused):
+    assert re.search(message, refused(*arguments))
+
+
+def test_runs_of_another_config_are_found_at_once(refused, tmp_path):
+    run = tmp_path / 'grid' / str(DEFAULT) / 'seed0'
+    run.mkdir(parents=True)
+    (run / 'config.py').write_text('another')
+    (run / 'iter_2.pth').touch()
+    assert 'holds a run of another config' in refused('--work-dir', 'grid')
 
 
 @pytest.mark.subprocess
 def test_runs_are_tabulated_and_not_repeated(write_config, tmp_path, monkeypatch, capsys):
     config = write_config(tmp_path / 'tiny.py')
-    arguments = ['--config', config, '--work-dir', 'grid', '--seeds', '0', '--hrca', 'block']
-    options = ['--cfg-options', 'train_cfg.max_iters=2']
-    call_tool(
-        *('ablate.py', *arguments, '--positional-query', 'learned', 'dynamic', *options),
-        monkeypatch=monkeypatch,
-        cwd=tmp_path,
-    )
-    out = capsys.readouterr().out
-    assert 'learned_block-0.03125_conditional_0.15, seed 0: mIoU' in out
-    with (tmp_path / 'grid' / 'ablation.csv').open() as file:
-        rows = list(csv.DictReader(file))
-    assert [row['positional_query'] for row in rows] == ['learned', 'dynamic']
-    assert all(0 <= float(row['mIoU']) <= 100 for row in rows)
-    assert int(rows[1]['parameters']) > int(rows[0]['parameters']) > 0  # DFPQ's h
-    assert int(rows[1]['FLOPs']) > int(rows[0]['FLOPs']) > 0
+
+    def ablate(*arguments):
+        call_tool(
+            *('ablate.py', '--config', config, '--work-dir', 'grid', '--hrca', 'block', *arguments),
+            *('--cfg-options', 'train_cfg.max_iters=2'),
+            monkeypatch=monkeypatch,
+            cwd=tmp_path,
+        )
+        return json.loads((tmp_path / 'grid' / 'ablation.json').read_text())
+
+    results = ablate('--seeds', 0, '--positional-query', 'learned', 'dynamic')
+    assert 'learned_block-0.03125_conditional_0.15, seed 0: mIoU' in capsys.readouterr().out
+    assert [run['positional_query'] for run in results['runs']] == ['learned', 'dynamic']
+    assert all(0 <= run['miou'] <= 100 for run in results['runs'])
+    learned, dynamic = results['variants'].values()
+    assert dynamic['parameters'] > learned['parameters'] > 0  # DFPQ's h
+    assert dynamic['FLOPs'] > learned['FLOPs'] > 0
 
     # A finished run is taken as it is, with a result that no run would give; a further seed is run.
     run = tmp_path / 'grid' / 'learned_block-0.03125_conditional_0.15' / 'seed0'
     result = json.loads((run / 'result.json').read_text())
     (run / 'result.json').write_text(json.dumps(result | dict(miou=12.34)))
-    arguments[arguments.index('0')] = '0 1'
-    call_tool(
-        *('ablate.py', *' '.join(map(str, arguments)).split()),
-        *('--positional-query', 'learned', *options),
-        monkeypatch=monkeypatch,
-        cwd=tmp_path,
-    )
-    first, second = list(csv.DictReader((tmp_path / 'grid' / 'ablation.csv').open()))
-    assert (float(first['mIoU']), second['seed']) == (12.34, '1')
-    mean = (12.34 + float(second['mIoU'])) / 2
+    first, second = ablate('--seeds', 0, 1, '--positional-query', 'learned')['runs']
+    assert (first['miou'], second['seed']) == (12.34, 1)
+    mean = (12.34 + second['miou']) / 2
     assert f'| {mean:.2f} ± ' in (tmp_path / 'grid' / 'ablation.md').read_text()
-
-    with pytest.raises(UserError, match='holds a run of another config'):
-        ablate(str(config), [DEFAULT], [0], str(tmp_path / 'grid'))
 
 
 @pytest.mark.subprocess
-def test_a_failing_run_is_named_after_the_others(write_config, tmp_path, monkeypatch, capsys):
+def test_a_failing_run_is_named_after_the_others(write_config, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    config = str(write_config(tmp_path / 'tiny.py'))
-    base = {'train_cfg.max_iters': 2}
-    broken = base | {'optim_wrapper.type': 'NoSuchWrapper'}
+    options = {'train_cfg.max_iters': 2, 'optim_wrapper.type': 'NoSuchWrapper'}
+    config = load_config(str(write_config(tmp_path / 'tiny.py')), options)
     with pytest.raises(UserError, match=r'runs failed, see log.txt there: .*grid/.*seed0'):
-        ablate(config, [DEFAULT], [0], 'grid', options=broken)
+        ablation.ablate(config, [DEFAULT], [0], 'grid')
     log = tmp_path / 'grid' / str(DEFAULT) / 'seed0' / 'log.txt'
     assert 'Traceback' in log.read_text()
     assert 'NoSuchWrapper' in log.read_text()

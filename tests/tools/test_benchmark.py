@@ -1,4 +1,7 @@
-"""Benchmarks: what they measure is what they say, and what they refuse."""
+"""Speed and scaling: what is measured is what the tables say, and what is refused.
+
+The rate of matrix products, memory and FLOPs are made up but where they are tested themselves.
+"""
 
 import json
 import os
@@ -10,163 +13,162 @@ import pytest
 import torch
 from torch.utils._pytree import tree_leaves
 
-from mmseg_faseg.apis import UserError, load_config
+from mmseg_faseg.apis import UserError
 from mmseg_faseg.apis.complexity import Complexity, Part
-from mmseg_faseg.benchmark import axes, comparison, memory, scaling, timing
-from mmseg_faseg.benchmark import task as task_module
-from mmseg_faseg.benchmark.axes import Point, growth_exponents
-from mmseg_faseg.benchmark.comparison import Plan, compare
-from mmseg_faseg.benchmark.inputs import feature_maps, images, label_maps
-from mmseg_faseg.benchmark.parts import time_parts
-from mmseg_faseg.benchmark.precision import PRECISIONS
-from mmseg_faseg.benchmark.report import Report, markdown
-from mmseg_faseg.benchmark.scaling import Scan, scan
-from mmseg_faseg.benchmark.subjects import Subject
-from mmseg_faseg.benchmark.tasks import TASKS
-from tests.helpers.tools import call_tool
+from tests.helpers.live_tensors import LiveTensors
+from tests.helpers.tools import REPOSITORY, call_tool
+from tools.benchmarks import measure, memory, models, scaling, speed
+from tools.benchmarks.models import PRECISIONS, measured_model
+from tools.benchmarks.tasks import TASKS, label_maps
 
 TOYS = ('mmseg_faseg::faseg_toy.py', 'mmseg_faseg::mask2former_toy.py')
 SIZE = (64, 96)
 MIB = 2**20
+linux = pytest.mark.skipif(not memory.can_measure('cpu'), reason='no /proc/self/clear_refs')
 
 
 @pytest.fixture(scope='module')
-def subjects():
-    return [Subject.of(load_config(name), classes=5, queries=7) for name in TOYS]
-
-
-@pytest.fixture(scope='module')
-def models(subjects):
-    return [subject.build('cpu') for subject in subjects]
+def pair():
+    """Both toy models, by what it takes to build them, and built."""
+    measured = [measured_model(name, classes=5, queries=7) for name in TOYS]
+    return [(own, own.build('cpu')) for own in measured]
 
 
 @pytest.fixture
-def fake_costs(monkeypatch):
-    """No processes, and no counting of FLOPs: 3 MiB for the first model asked about, 6, 9, ..."""
+def machine(monkeypatch):
+    """Memory of the first model asked for is 3 MiB, of the next 6, 9, ...; 1000 FLOPs a pixel."""
     asked = []
 
-    def task_memory(subject, *_):
-        asked.append(subject.name)
+    def task_memory(measured, task, *_):
+        asked.append(measured.name)
         return 3 * MIB * len(asked)
 
-    monkeypatch.setattr(comparison, 'task_memory', task_memory)
-    monkeypatch.setattr(scaling, 'task_memory', task_memory)
-    monkeypatch.setattr(comparison, 'complexity_of', complexity_of)
-    return asked
+    def complexity_of(cfg, size):
+        pixels = size[0] * size[1]  # 200 of them in the backbone
+        return Complexity(1, 1, 1000 * pixels, dict(backbone=Part(1, 1, 200 * pixels)))
+
+    for module in (speed, scaling):
+        monkeypatch.setattr(module, 'task_memory', task_memory)
+    monkeypatch.setattr(speed, 'complexity_of', complexity_of)
+    monkeypatch.setattr(speed, 'matrix_rate', lambda *_: 1e9)
+    yield asked
+    torch.set_num_threads(1)
 
 
-def complexity_of(cfg, size):
-    """1000 FLOPs a pixel, 200 of them in the backbone."""
-    pixels = size[0] * size[1]
-    return Complexity(1, 1, 1000 * pixels, dict(backbone=Part(1, 1, 200 * pixels)))
+@pytest.fixture
+def benchmark(machine, monkeypatch, tmp_path):
+    """Runs the command on the toy models; returns what it wrote, as JSON and as text."""
+
+    def run(*arguments, size='64x96'):
+        call_tool(
+            *('benchmark.py', *TOYS, '--size', size, '--threads', 1, '--repeats', 1),
+            *('--classes', 5, '--out', 'out', *arguments),
+            monkeypatch=monkeypatch,
+            cwd=tmp_path,
+        )
+        return results()
+
+    def results():
+        folder = tmp_path / 'out'
+        text = (folder / 'benchmark.md').read_text()
+        return json.loads((folder / 'benchmark.json').read_text()), text
+
+    run.results = results
+    return run
 
 
-# --- time
+# --- what is measured
 
 
-def test_runs_take_turns():
+def test_models_take_turns():
     order = []
-    seconds = timing.interleave([lambda: order.append('A'), lambda: order.append('B')], 3)
+    runs = [lambda: order.append('A'), lambda: order.append('B')]
+    seconds = measure.take_turns(runs, 3)
     assert ''.join(order) == 'AB' + 'ABABAB'  # warm-up first
     assert [len(own) for own in seconds] == [3, 3]
 
 
-def test_ratio_is_of_medians():
-    assert timing.ratio([1.0, 2.0, 90.0], [4.0, 4.0, 1.0]) == 0.5
-
-
-# --- memory
+def test_rate_of_matrix_products(monkeypatch):
+    """The best of several, of the largest matrices that do not take long."""
+    times = iter([9, 1, 2, 9, 1, 0.1])
+    monkeypatch.setattr(measure, 'seconds_of', lambda *_: next(times))
+    sizes = []
+    monkeypatch.setattr(measure.F, 'linear', lambda a, b: sizes.append(len(a)))
+    rate = measure.matrix_rate('cpu', torch.float32, repeats=3)
+    assert sizes == [256]  # a larger product would take 64 times as long as a second
+    assert rate == 2 * 256**3
 
 
 @pytest.mark.subprocess
-@pytest.mark.skipif(not memory.can_measure('cpu'), reason='no /proc/self/clear_refs')
-@pytest.mark.parametrize('mebibytes', [40, 200])
-def test_a_known_allocation(mebibytes):
+@linux
+def test_a_known_allocation():
     """What is allocated and freed again within the run, and not what was there before."""
     code = f"""
 import numpy as np
-from mmseg_faseg.benchmark.memory import peak_memory
+from tools.benchmarks.memory import peak_memory
 
 before = np.ones({50 * MIB}, np.uint8)
 np.ones({300 * MIB}, np.uint8)  # an earlier peak, which is none of this run's
 
 def run():
-    np.ones({mebibytes * MIB}, np.uint8)
+    np.ones({200 * MIB}, np.uint8)
     np.ones({10 * MIB}, np.uint8)
 
 print(peak_memory(run, 'cpu'))
 """
     done = subprocess.run(
         [sys.executable, '-c', code],
-        env=os.environ | memory.ALLOCATOR,
+        env=os.environ | memory.ALLOCATOR | dict(PYTHONPATH=str(REPOSITORY)),
         capture_output=True,
         text=True,
         check=True,
     )
-    measured = int(done.stdout.splitlines()[-1])
-    assert measured == pytest.approx(mebibytes * MIB, rel=0.05)
+    assert int(done.stdout.splitlines()[-1]) == pytest.approx(200 * MIB, rel=0.05)
 
 
 @pytest.mark.subprocess
-@pytest.mark.skipif(not memory.can_measure('cpu'), reason='no /proc/self/clear_refs')
-def test_memory_of_a_task_is_that_of_its_tensors(subjects, models):
+@linux
+def test_memory_of_a_task_is_that_of_its_tensors(pair):
     """Resident memory grows by the tensors that live at once, and little else."""
-    from tests.helpers.live_tensors import LiveTensors
-
-    size = (384, 384)
-    task = TASKS['predict'](subjects[0], models[0])
+    (measured, model), size = pair[0], (384, 384)
+    task = TASKS['predict'](measured, model)
     inputs = task.inputs(size, 1)
     with LiveTensors() as tensors:
-        for param in models[0].parameters():  # they are there before
+        for param in model.parameters():  # they are there before
             tensors.alive[param.untyped_storage()._cdata] = 0
         task(inputs)
-    measured = memory.task_memory(subjects[0], 'predict', size, 1, 'cpu', 1)
-    assert 0.9 * tensors.peak < measured < 1.4 * tensors.peak
+    got = memory.task_memory(measured, 'predict', size, 1, 'cpu', 1)
+    assert 0.9 * tensors.peak < got < 1.4 * tensors.peak
     assert not {*memory.ALLOCATOR} & {*os.environ}
 
 
 @pytest.mark.subprocess
-def test_memory_of_training_includes_gradients(subjects, models):
+@linux
+def test_memory_of_training_includes_gradients(pair):
     """Those of the parameters too, which an earlier run has left behind."""
-    measured = memory.task_memory(subjects[0], 'train', (64, 64), 1, 'cpu', 1)
-    head = models[0].decode_head
-    assert measured > sum(param.nbytes for param in head.parameters() if param.requires_grad)
-
-
-def test_where_linux_counts_nothing(monkeypatch, tmp_path, subjects, fake_costs):
-    monkeypatch.setattr(memory, '_CLEAR_REFS', tmp_path / 'missing' / 'clear_refs')
-    assert not memory.can_measure('cpu')
-    report = Report(tmp_path, 'command')
-    compare(Plan(*subjects, ['predict'], [SIZE], threads=1, repeats=1), report)
-    assert not fake_costs
-    assert 'Not measured' in (tmp_path / 'benchmark.md').read_text()
-
-
-# --- tasks
+    measured, model = pair[0]
+    params = [param for param in model.decode_head.parameters() if param.requires_grad]
+    got = memory.task_memory(measured, 'train', (64, 64), 1, 'cpu', 1)
+    assert got > sum(param.nbytes for param in params)
 
 
 @pytest.mark.parametrize('name', TASKS)
-def test_same_inputs_for_both(name, subjects, models):
-    if name == 'decoder':
-        pytest.skip('one model against itself')
-    both = [
-        TASKS[name](subject, model).inputs(SIZE, 2)
-        for subject, model in zip(subjects, models, strict=True)
-    ]
+def test_both_models_get_the_same_inputs(name, pair):
+    both = [TASKS[name](*own).inputs(SIZE, 2) for own in pair]
     tensors = [[x for x in tree_leaves(own) if torch.is_tensor(x)] for own in both]
     assert all(torch.equal(a, b) for a, b in zip(*tensors, strict=True))
 
 
 @pytest.mark.parametrize('index', [0, 1])
-def test_tasks_do_what_they_say(index, subjects, models):
-    subject, model = subjects[index], models[index]
-    predict, segmentor = (TASKS[name](subject, model) for name in ('predict', 'segmentor'))
+def test_tasks_do_what_they_say(index, pair):
+    measured, model = pair[index]
+    predict, segmentor = (TASKS[name](measured, model) for name in ('predict', 'segmentor'))
     assert predict(predict.inputs(SIZE, 2)).shape == (2, 5, *SIZE)
-    classes = segmentor.class_maps(segmentor(segmentor.inputs(SIZE, 2)))
-    assert classes.shape == (2, *SIZE)
+    samples = segmentor(segmentor.inputs(SIZE, 2))
+    assert [sample.pred_sem_seg.data.shape for sample in samples] == [(1, *SIZE)] * 2
     assert not any(param.grad is not None for param in model.parameters())
 
-    train = TASKS['train'](subject, model)
+    train = TASKS['train'](measured, model)
     features, gradients = train.inputs(SIZE, 2)
     train((features, gradients))
     assert all(x.grad.abs().sum() > 0 for x in features)
@@ -174,19 +176,9 @@ def test_tasks_do_what_they_say(index, subjects, models):
     assert model.backbone.conv1.weight.grad is None
 
     before = model.backbone.conv1.weight.clone()
-    iteration = TASKS['iteration'](subject, model)
+    iteration = TASKS['iteration'](measured, model)
     iteration(iteration.inputs(SIZE, 2))
     assert not torch.equal(before, model.backbone.conv1.weight)
-
-
-def test_large_images_are_tiles_of_scenes():
-    """One scene per image, which is not blank, and another for the next image."""
-    batch = images((520, 600), 2, torch.zeros(3, 1, 1), torch.ones(3, 1, 1))
-    assert batch.shape == (2, 3, 520, 600)
-    assert torch.equal(batch[..., :512, 512:], batch[..., :512, :88])
-    assert torch.equal(batch[..., 512:, :512], batch[..., :8, :512])
-    assert not torch.equal(batch[0], batch[1])
-    assert batch.std() > 1
 
 
 def test_label_maps_look_like_scenes():
@@ -197,118 +189,16 @@ def test_label_maps_look_like_scenes():
         assert (label[:, 1:] == label[:, :-1]).double().mean() > 0.9  # in segments
 
 
-@pytest.mark.parametrize('first_region', ['background', 'foreground'])
-def test_literal_formulas_are_the_decoder(first_region, subjects, monkeypatch):
-    subject = Subject.of(subjects[0].cfg)
-    subject.cfg.model.decode_head.positional_query.first_region = first_region
-    model = subject.build('cpu').double()
-    torch.nn.init.normal_(model.decode_head.mask_embed[-1].weight, std=0.5)
-    monkeypatch.setattr(
-        task_module, 'feature_maps', lambda *x: [m.double() for m in feature_maps(*x)]
+@pytest.mark.parametrize('name', TASKS)
+def test_forward_passes_run_in_the_precision(name, pair):
+    (measured, model), seen = pair[0], []
+    hook = model.decode_head.transformer_decoder.register_forward_pre_hook(
+        lambda *_: seen.append(torch.is_autocast_enabled('cpu'))
     )
-    results = []
-    for literal in (False, True):
-        task = TASKS['decoder'](subject._replace(literal=literal), model)
-        results.append(task(task.inputs((256, 320), 2)))
-    for fast, plain in zip(*results, strict=True):
-        torch.testing.assert_close(fast, plain, atol=1e-9, rtol=1e-9)
-    assert 'forward' not in vars(model.decode_head.pixel_decoder)
-
-
-@pytest.mark.parametrize('name', ['segmentor', 'iteration'])
-def test_parts_add_up(name, subjects, models):
-    both = [TASKS[name](*pair) for pair in zip(subjects, models, strict=True)]
-    for seconds in time_parts(both, [task.inputs(SIZE, 1) for task in both], 1, 'cpu'):
-        whole = seconds.pop('whole')
-        assert sum(seconds.values()) == pytest.approx(whole)
-        assert all(own > 0 for own in seconds.values())
-        assert {'losses', 'backward and step'} <= {*seconds} or name == 'segmentor'
-    assert not any(module._forward_hooks for model in models for module in model.modules())
-    assert 'loss' not in vars(models[0])
-
-
-# --- the report
-
-
-def test_report(tmp_path, subjects, fake_costs):
-    report = Report(tmp_path, 'python tools/benchmark.py')
-    compare(Plan(*subjects, ['predict', 'segmentor'], [SIZE], threads=1, repeats=3), report)
-    text = (tmp_path / 'benchmark.md').read_text()
-    results = json.loads((tmp_path / 'benchmark.json').read_text())
-    assert markdown(results) == text == markdown(report.results)
-    first, second = results['rows'][0]['seconds']
-    ratio = statistics.median(first) / statistics.median(second)
-    what = 'features to class scores: faseg_toy / mask2former_toy'
-    assert f'{what}, time | {ratio:.2f} |' in text
-    assert f'{what}, peak memory | 0.50 |' in text
-    pixels = SIZE[0] * SIZE[1]  # a multiply-add is two; the head's task has no backbone
-    assert [row['flops'][0] for row in results['flops']] == [1600 * pixels, 2000 * pixels]
-    assert [row['task'] for row in results['parts']] == ['segmentor']
-
-
-def test_interrupted_run_leaves_what_it_had(tmp_path, subjects, fake_costs, monkeypatch):
-    def interrupted(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(TASKS['segmentor'], 'run', interrupted)
-    report = Report(tmp_path, 'command')
-    with pytest.raises(KeyboardInterrupt):
-        compare(Plan(*subjects, ['predict', 'segmentor'], [SIZE], threads=1, repeats=1), report)
-    results = json.loads((tmp_path / 'benchmark.json').read_text())
-    assert [row['task'] for row in results['rows']] == ['predict']
-    assert 'Ratios' in (tmp_path / 'benchmark.md').read_text()
-
-
-def test_a_task_that_dies_is_a_row_like_others(tmp_path, subjects, monkeypatch):
-    def killed(subject, name, *_):
-        if name == 'predict':
-            raise memory.OutOfMemory(f'{subject.name} was killed')
-        return MIB
-
-    monkeypatch.setattr(comparison, 'task_memory', killed)
-    report = Report(tmp_path, 'command')
-    compare(Plan(*subjects, ['predict', 'train'], [SIZE], threads=1, repeats=1), report)
-    assert 'not measured: faseg_toy was killed' in (tmp_path / 'benchmark.md').read_text()
-    assert 'seconds' in report.results['rows'][1]
-
-
-@pytest.mark.parametrize(
-    ('batch', 'limit', 'advice'),
-    [
-        (8, 4, 'a batch of 4 should fit'),  # 60 MiB and 10 for each image, 100 are free
-        (8, 1, 'at most one image fits'),
-        (1, 0, 'not even one image fits'),
-    ],
-)
-def test_too_large_a_batch_is_told_what_fits(batch, limit, advice, tmp_path, subjects, monkeypatch):
-    def task_memory(subject, name, size, batch, *_):
-        if batch > limit:
-            raise memory.OutOfMemory('too much')
-        return (60 + 10 * batch) * MIB
-
-    monkeypatch.setattr(comparison, 'task_memory', task_memory)
-    monkeypatch.setattr(comparison.machine, 'available_memory', lambda _: 100 * MIB)
-    report = Report(tmp_path, 'command')
-    compare(Plan(*subjects, ['train'], [SIZE], batch=batch, threads=1, repeats=1), report)
-    assert report.results['rows'][0]['skipped'] == f'too much; {advice}'
-
-
-@pytest.mark.parametrize('name', ['predict', 'train', 'segmentor', 'iteration'])
-def test_forward_passes_run_in_the_precision(name, subjects, models):
-    head, seen = models[0].decode_head, []
-    forward = head.transformer_decoder.forward
-
-    def spy(*args):
-        seen.append(torch.is_autocast_enabled('cpu'))
-        return forward(*args)
-
-    head.transformer_decoder.forward = spy
-    try:
+    with hook:
         for precision in ('bfloat16', 'float32'):
-            task = TASKS[name](subjects[0]._replace(precision=precision), models[0])
+            task = TASKS[name](measured._replace(precision=precision), model)
             task(task.inputs(SIZE, 1))
-    finally:
-        del head.transformer_decoder.forward
     assert seen == [True, False]
     assert not torch.is_autocast_enabled('cpu')
 
@@ -324,58 +214,149 @@ def test_tf32_is_set_for_a_while():
         assert flags() == before
 
 
-def test_bfloat16_against_float32(tmp_path, subjects, fake_costs, monkeypatch):
-    def class_maps(task, result):
-        """Three of four pixels differ."""
-        assert result[0].pred_sem_seg.data.shape[1:] == SIZE
-        return torch.arange(4) * (task.subject.precision == 'bfloat16')
+@pytest.mark.parametrize('name', ['segmentor', 'iteration'])
+def test_parts_add_up(name, pair):
+    tasks = [TASKS[name](*own) for own in pair]
+    inputs = [task.inputs(SIZE, 1) for task in tasks]
+    for seconds in measure.seconds_by_part(tasks, inputs, 1):
+        whole = seconds.pop('whole')
+        assert sum(seconds.values()) == pytest.approx(whole)
+        assert all(own > 0 for own in seconds.values())
+        assert 'backward and step' in seconds or name == 'segmentor'
+    assert not any(module._forward_hooks for _, model in pair for module in model.modules())
 
-    monkeypatch.setattr(TASKS['segmentor'], 'class_maps', class_maps)
-    half = subjects[0]._replace(name='half', precision='bfloat16')
-    plan = Plan(half, subjects[0], ['segmentor'], [SIZE], threads=1, repeats=1)
-    plan.check()
-    report = Report(tmp_path, 'command')
-    compare(plan, report)
-    (row,) = report.results['rows']
-    assert row['names'] == ['half', 'faseg_toy']
-    assert {*report.results['matmul_flops']} == {'bfloat16', 'float32'}
-    assert row['changed'] == 0.75
-    assert 'pixels of another class | 75.000% |' in markdown(report.results)
+
+# --- the report
+
+
+def test_report(benchmark):
+    results, text = benchmark('--tasks', 'predict', 'segmentor', '--repeats', 3)
+    assert speed.markdown(results) == text
+    predict, segmentor = results['rows']
+    ratio = statistics.median(predict['seconds'][0]) / statistics.median(predict['seconds'][1])
+    (line,) = (line for line in text.splitlines() if line.startswith('| head, features to class'))
+    assert f' | {ratio:.2f} | 3 | 6 | 0.50 | ' in line
+    pixels = SIZE[0] * SIZE[1]  # a multiply-add is two; the head's task has no backbone
+    assert [predict['flops'][0], segmentor['flops'][0]] == [1600 * pixels, 2000 * pixels]
+    share = 1600 * pixels / statistics.median(predict['seconds'][0]) / 1e9
+    assert f' | {share:.0%} | ' in line
+    assert [*segmentor['parts'][0]][0] == 'backbone' and 'parts' not in predict
+
+
+def test_interrupted_run_leaves_what_it_had(benchmark, monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(TASKS['segmentor'], 'forward', interrupted)
+    with pytest.raises(SystemExit) as end:
+        benchmark('--tasks', 'predict', 'segmentor')
+    assert end.value.code == 130
+    results, text = benchmark.results()
+    assert [row['task'] for row in results['rows']] == ['predict']
+    assert 'features to class scores' in text
+    assert 'interrupted; what there is so far: out/benchmark.md' in capsys.readouterr().err
+
+
+def test_a_task_that_dies_is_a_row_like_others(benchmark, monkeypatch):
+    def killed(measured, name, *_):
+        if name == 'predict':
+            raise memory.OutOfMemory(f'{measured.name} was killed')
+        return MIB
+
+    monkeypatch.setattr(speed, 'task_memory', killed)
+    results, text = benchmark('--tasks', 'predict', 'train')
+    assert 'not measured: faseg_toy was killed' in text
+    assert 'seconds' not in results['rows'][0] and 'seconds' in results['rows'][1]
+
+
+def test_where_linux_counts_nothing(benchmark, machine, monkeypatch, tmp_path):
+    monkeypatch.setattr(memory, '_CLEAR_REFS', tmp_path / 'missing' / 'clear_refs')
+    _, text = benchmark('--tasks', 'predict')
+    assert not machine
+    assert 'Memory was not measured' in text
+
+
+def test_options_are_of_the_first_model_and_in_its_name(benchmark):
+    option = 'model.decode_head.pixel_decoder.deformable_backend=grid_sample'
+    results, _ = benchmark('--tasks', 'predict', '--cfg-options', option)
+    assert results['names'] == ['faseg_toy, deformable_backend=grid_sample', 'mask2former_toy']
 
 
 # --- growth
 
 
-def test_scan(tmp_path, subjects, fake_costs, monkeypatch):
-    small = Point(side=64, queries=5, classes=3, batch=1)
-    monkeypatch.setattr(axes, 'BASE', small)
-    plan = Scan([subject.cfg for subject in subjects], dict(side=[64, 96], batch=[1, 2]), repeats=1)
-    rows = scan(plan, tmp_path)
-    assert len(rows) == 6  # the point that both axes share is measured once
-    assert json.loads((tmp_path / 'scaling.json').read_text())['rows'] == rows
-    assert len((tmp_path / 'scaling.csv').read_text().splitlines()) == 7
-    assert (tmp_path / 'scaling.png').stat().st_size > 10_000
-    assert growth_exponents(rows, 'batch', 'flops')['faseg_toy'] == pytest.approx(1)
-    assert growth_exponents(rows, 'side', 'flops')['faseg_toy'] == pytest.approx(2)
+@pytest.fixture
+def small_workloads(monkeypatch):
+    base = scaling.Workload(side=64, queries=5, classes=3, batch=1)
+    monkeypatch.setattr(scaling, 'BASE', base)
 
 
-def test_points_that_would_not_fit_are_left_out(tmp_path, subjects, fake_costs, monkeypatch):
-    monkeypatch.setattr(axes, 'BASE', Point(side=64, queries=5, classes=3, batch=1))
-    monkeypatch.setattr(scaling.machine, 'available_memory', lambda device: 10 * MIB)
-    plan = Scan([subjects[0].cfg], dict(side=[64, 128, 192]), repeats=1)
-    first, second, third = scan(plan, tmp_path)
-    assert first['skipped'] is None
-    assert 'that are free' in second['skipped']
-    assert third['skipped'] == 'the point before it was left out'
+def test_scaling(small_workloads, machine, tmp_path, monkeypatch):
+    call_tool(
+        *('benchmark_scaling.py', *TOYS, '--side', 64, 96, '--batch', 1, 2, '--queries'),
+        *('--classes', '--repeats', 1, '--threads', 1, '--out', 'out'),
+        monkeypatch=monkeypatch,
+        cwd=tmp_path,
+    )
+    rows = json.loads((tmp_path / 'out/scaling.json').read_text())['rows']
+    assert len(rows) == 6  # the workload that both share is measured once
+    assert {row['name'] for row in rows} == {'faseg_toy', 'mask2former_toy'}
+    flops = {(row['side'], row['batch']): row['flops'] for row in rows}
+    assert flops[64, 2] == 2 * flops[64, 1] and flops[96, 1] == 2.25 * flops[64, 1]
+    assert all(row['seconds'] > 0 and row['bytes'] for row in rows)
+    assert (tmp_path / 'out/scaling.png').stat().st_size > 10_000
+
+
+def test_what_does_not_fit_is_left_out(small_workloads, machine, tmp_path, monkeypatch):
+    def task_memory(measured, task, size, *_):
+        if size[0] > 64:
+            raise memory.OutOfMemory('too much')
+        return MIB
+
+    monkeypatch.setattr(scaling, 'task_memory', task_memory)
+    call_tool(
+        *('benchmark_scaling.py', TOYS[0], '--side', 64, 128, 192, '--queries', '--classes'),
+        *('--batch', '--repeats', 1, '--threads', 1, '--out', 'out'),
+        monkeypatch=monkeypatch,
+        cwd=tmp_path,
+    )
+    rows = json.loads((tmp_path / 'out/scaling.json').read_text())['rows']
+    skipped = [row['skipped'] for row in rows]
+    assert skipped == [None, 'too much', 'a smaller one was left out']
 
 
 # --- refusals
 
 
+@pytest.fixture
+def refused(monkeypatch, tmp_path, capsys):
+    """Calls a tool that refuses, and returns its only line; nothing was written."""
+
+    def call(tool, *arguments):
+        with pytest.raises(SystemExit) as end:
+            call_tool(tool, *arguments, monkeypatch=monkeypatch, cwd=tmp_path)
+        assert end.value.code == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith('error: ')
+        assert not list(tmp_path.iterdir())
+        return line
+
+    return call
+
+
+@pytest.fixture
+def unread(monkeypatch):
+    """Reading a config fails."""
+
+    def load_config(*_):
+        raise AssertionError('a config is read')
+
+    monkeypatch.setattr(models, 'load_config', load_config)
+
+
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (['missing.py'], 'config missing.py'),
         (['--size', '16'], '--size must be at least 32, got 16 x 16'),
         (['--size', '512y512'], "--size takes numbers such as 512 or 512x1024, got '512y512'"),
         (['--tasks', 'predicts'], '--tasks must be of predict, train'),
@@ -387,23 +368,11 @@ def test_points_that_would_not_fit_are_left_out(tmp_path, subjects, fake_costs, 
         (['--repeats', '0'], '--repeats must be at least 1, got 0'),
         (['--classes', '0'], '--classes must be at least 1, got 0'),
         (['--precision', 'tf32'], '--precision on cpu must be of float32, bfloat16, got tf32'),
-        (['--other-precision', 'half'], '--precision on cpu must be of float32, bfloat16, got'),
-        (['--tasks', 'decoder', '--size', '100'], '--size must be multiples of 32'),
-        ([TOYS[1], '--tasks', 'decoder'], 'task decoder compares FASegHead as released'),
-        ([TOYS[1], '--compile-deformable'], 'mmdet.MSDeformAttnPixelDecoder, has no back ends'),
-        (['--cuda-graphs'], '--cuda-graphs needs --device cuda'),
-        (['--checkpoint', 'missing.pth'], 'missing.pth'),
-        (['--out', '/dev/null/folder'], '--out'),
+        (['--out', '/dev/null/folder'], '--out: no folder can be made at /dev/null/folder'),
     ],
 )
-def test_refusals(arguments, message, monkeypatch, tmp_path, capsys):
-    with pytest.raises(SystemExit) as end:
-        call_tool('benchmark.py', *arguments, monkeypatch=monkeypatch, cwd=tmp_path)
-    assert end.value.code == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith('error: ')
-    assert message in line
-    assert not list(tmp_path.iterdir())
+def test_arguments_are_checked_before_configs_are_read(arguments, message, refused, unread):
+    assert message in refused('benchmark.py', *arguments)
 
 
 @pytest.mark.parametrize(
@@ -411,30 +380,63 @@ def test_refusals(arguments, message, monkeypatch, tmp_path, capsys):
     [
         (['--task', 'train'], '--task must be predict or segmentor, got train'),
         (['--side', '8'], '--side must be at least 32, got 8 x 8'),
-        (['--budget', '0'], '--budget must be more than 0 seconds, got 0'),
-        ([TOYS[0], TOYS[0]], 'must differ in their file names, got faseg_toy, faseg_toy'),
         (['--batch', '0'], '--batch must be at least 1, got 0'),
-        (['--side', '--queries', '--classes', '--batch'], 'no axis is left'),
+        (['--side', '--queries', '--classes', '--batch'], 'nothing is left to grow'),
+        (['--out', '/dev/null/folder'], '--out: no folder can be made at /dev/null/folder'),
     ],
 )
-def test_refusals_of_scaling(arguments, message, monkeypatch, tmp_path, capsys):
-    with pytest.raises(SystemExit) as end:
-        call_tool('benchmark_scaling.py', *arguments, monkeypatch=monkeypatch, cwd=tmp_path)
-    assert end.value.code == 2
-    assert message in capsys.readouterr().err
-    assert not list(tmp_path.iterdir())
+def test_arguments_of_scaling_too(arguments, message, refused, unread):
+    assert message in refused('benchmark_scaling.py', *arguments)
 
 
-def test_cuda_graphs_need_our_segmentor():
-    with pytest.raises(UserError, match='its segmentor, EncoderDecoder, has no CUDA graphs'):
-        Subject.of(load_config(TOYS[1]), cuda_graphs=True)
-    subject = Subject.of(load_config(TOYS[0]), cuda_graphs=True)
-    assert (subject.name, subject.has_cuda_graphs) == ('faseg_toy, CUDA graphs', True)
-    assert not Subject.of(load_config(TOYS[0])).has_cuda_graphs
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['missing.py'], 'config missing.py'),
+        ([TOYS[1], '--cfg-options', 'model.cuda_graphs=True'], 'cannot be built'),
+        (
+            [*TOYS, '--cfg-options', 'model.cuda_graphs=True'],
+            'faseg_toy, cuda_graphs=True: model.cuda_graphs=True is for --device cuda',
+        ),
+        (
+            [*TOYS, '--cfg-options', 'model.decode_head.pixel_decoder.deformable_backend=fast'],
+            'deformable_backend must be',
+        ),
+        (
+            [*TOYS, '--tasks', 'iteration', '--cfg-options', 'model.decode_head.train_cfg=None'],
+            'task iteration: faseg_toy, train_cfg=None has no decode_head.train_cfg',
+        ),
+    ],
+)
+def test_configs_are_checked_before_anything_is_measured(arguments, message, refused, monkeypatch):
+    monkeypatch.delattr(speed, 'matrix_rate')
+    assert message in refused('benchmark.py', *arguments)
 
 
-def test_config_without_a_head_of_ours(tmp_path):
-    cfg = load_config(TOYS[0])
-    del cfg.model.decode_head['pixel_decoder']
+def test_models_of_scaling_need_two_names(refused):
+    line = refused('benchmark_scaling.py', TOYS[0], TOYS[0])
+    assert 'must differ in their file names, got faseg_toy, faseg_toy' in line
+
+
+def test_config_without_a_head_of_ours(write_config, tmp_path):
+    config = write_config(tmp_path / 'tiny.py', "model['decode_head'].pop('in_channels')")
     with pytest.raises(UserError, match='has no model with a backbone and a decode_head'):
-        Subject.of(cfg)
+        measured_model(str(config))
+
+
+def test_graphs_are_for_the_segmentor_on_a_gpu():
+    measured = measured_model(TOYS[0], {'model.cuda_graphs': True})
+    speed.check_tasks(measured, ['segmentor'], 'cuda')
+    for device, tasks in (('cpu', ['segmentor']), ('cuda', ['segmentor', 'predict'])):
+        with pytest.raises(UserError, match='--device cuda --tasks segmentor'):
+            speed.check_tasks(measured, tasks, device)
+
+
+def test_a_folder_is_checked_and_not_made(tmp_path):
+    from tools.benchmarks.results import check_folder
+
+    check_folder(tmp_path / 'a' / 'b')
+    assert not list(tmp_path.iterdir())
+    (tmp_path / 'a').touch()
+    with pytest.raises(UserError, match='--work-dir: .*/a is a file'):
+        check_folder(tmp_path / 'a' / 'b', '--work-dir')

@@ -3,7 +3,6 @@
 What the steps call is faked, but for a slow test of everything that needs no GPU.
 """
 
-import copy
 import json
 import subprocess
 import sys
@@ -14,24 +13,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from mmseg_faseg.apis import UserError, load_config
-from mmseg_faseg.cuda_check import (
-    Settings,
-    check,
-    process,
-    schedule,
-    settings,
-    step,
-    suite,
-    training,
-)
-from mmseg_faseg.cuda_check.benchmarks import Cell
-from mmseg_faseg.cuda_check.process import Ended
-from mmseg_faseg.cuda_check.targets import target_section
-from tests.helpers.tools import REPOSITORY, call_tool
+from tests.helpers.tools import call_tool
+from tools.benchmarks.cuda_check import command, process, steps
+from tools.benchmarks.cuda_check.process import Ended
 
-no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
-CLASS_TABLE = '\n+---+\n| Class | IoU | Acc |\n| sky | {iou} | 99.0 |\n| a pole | nan | nan |\n'
+FIRST = 'benchmark/float32-batch1'
+TRAINED = 'training/faseg_r18_camvid-seed0'
 
 
 # --- a command for a limited time
@@ -107,355 +94,255 @@ class Tools:
 
     Attributes:
         commands: What ran, as strings.
-        codes: Exit status, or exception, of commands that contain a word; None is a stop.
+        codes: Exit status, or 'Ctrl-C', of commands that contain a word; None is a stop.
         takes: Seconds of each command, on the faked clock.
     """
 
-    def __init__(self, clock):
-        self.commands, self.codes, self.takes, self.clock = [], {}, 10, clock
-        self.progress = {}
+    def __init__(self):
+        self.commands, self.codes, self.takes, self.now = [], {}, 10, 1000.0
 
     def __call__(self, command, log, seconds, cwd, environment):
         words = [str(word) for word in command[1:]]
         self.commands.append(' '.join(words))
         code = next((code for key, code in self.codes.items() if key in self.commands[-1]), 0)
         took = seconds if code is None else min(self.takes, seconds)
-        self.clock.now += took
+        self.now += took
         log.parent.mkdir(parents=True, exist_ok=True)
-        log.write_text('last line')
+        log.write_text('F.\n=== short test summary info ===\nFAILED test_a\n1 failed, 1 passed\n')
         if code in (0, None):
-            self.write(words, log)
+            self.write(words)
         interrupted = code == 'Ctrl-C'
         return Ended(None if interrupted else code, took, 'last line', interrupted)
 
-    def write(self, words, log):
-        out = Path(words[words.index('--out') + 1]) if '--out' in words else None
-        if 'pytest' in words:
-            file = Path(words[-1].partition('=')[2])
-            file.write_text('<testsuites><testsuite><testcase name="a"/></testsuite></testsuites>')
-        elif words[0].endswith('benchmark.py'):
-            out.mkdir(parents=True)
-            row = dict(task='iteration', names=['A', 'B'], precisions=['float32'] * 2)
-            row |= dict(seconds=[[0.2, 0.1, 0.3], [0.4]], memory=[2**20, 2**21])
-            rows = [row | dict(task=task) for task in ('predict', 'iteration')]
-            (out / 'benchmark.json').write_text(json.dumps(dict(rows=rows)))
-        elif words[0].endswith('benchmark_loading.py'):
-            out.mkdir(parents=True)
-            (out / 'loading.json').write_text('{"bottleneck": "model"}')
-            (out / 'loading.md').write_text('LOADING\n')
-        elif words[0].endswith('train.py'):
-            folder = Path(words[words.index('--work-dir') + 1])
-            iteration = self.progress[folder.name] = self.progress.get(folder.name, 0) + 40
-            (folder / f'iter_{iteration}.pth').touch()
-            (folder / 'last_checkpoint').write_text(str(folder / f'iter_{iteration}.pth'))
-        elif words[0].endswith('test.py'):
-            folder = Path(words[words.index('--work-dir') + 1], 'time')
+    def write(self, words):
+        option = '--out' if '--out' in words else '--work-dir'
+        folder = Path(words[words.index(option) + 1]) if option in words else None
+        if words[0].endswith('benchmark.py'):
             folder.mkdir(parents=True)
-            (folder / 'time.json').write_text('{"mIoU": 12.5}')
-            log.write_text(CLASS_TABLE.format(iou=12.5))
+            row = dict(task='iteration', seconds=[[0.2, 0.1, 0.3], [0.4]])
+            (folder / 'benchmark.json').write_text(json.dumps(dict(rows=[row])))
+            (folder / 'benchmark.md').write_text('RATIOS\n')
+        elif words[0].endswith('benchmark_loading.py'):
+            folder.mkdir(parents=True)
+            (folder / 'loading.md').write_text('RATES\n')
+        elif words[0].endswith('train.py'):
+            (folder / 'last_checkpoint').write_text(str(folder / 'iter_40.pth'))
+        elif words[0].endswith('test.py'):
+            (folder / 'time').mkdir(parents=True)
+            (folder / 'time' / 'time.json').write_text('{"mIoU": 12.5}')
 
     def ran(self, word):
         return [command for command in self.commands if word in command]
 
 
-class Clock:
-    now = 1000.0
-
-
-ENVIRONMENT = dict(
-    facts={'GPU 0': 'NVIDIA A'},
-    notes=['a note'],
-    identity=dict(PyTorch='2.11', device='NVIDIA A'),
-    deformable={'FASeg': 'mmcv', 'Mask2Former': 'mmcv'},
-)
-
-
-@pytest.fixture(scope='module')
-def read_once():
-    """``load_config``, which takes a second, once for each config and its options."""
-    known = {}
-
-    def read(name, options):
-        key = name, str(options)
-        if key not in known:
-            known[key] = load_config(name, options)
-        return copy.deepcopy(known[key])
-
-    return read
+FACTS = dict(GPU='NVIDIA A', PyTorch='2.11')
 
 
 @pytest.fixture
-def tools(monkeypatch, read_once):
-    clock = Clock()
-    monkeypatch.setattr(training, 'load_config', read_once)
-    tools = Tools(clock)
-    monkeypatch.setattr(step, 'run', tools)
-    monkeypatch.setattr(schedule, 'describe_apart', lambda device: ENVIRONMENT)
-    monkeypatch.setattr(schedule, 'time', SimpleNamespace(monotonic=lambda: clock.now))
+def tools(monkeypatch):
+    """A machine with a GPU and the data, on which nothing runs."""
+    tools = Tools()
+    monkeypatch.setattr(steps, 'run', tools)
+    monkeypatch.setattr(command, 'check_driver', lambda: None)
+    monkeypatch.setattr(command, 'check_training_data', lambda _: None)
+    monkeypatch.setattr(command, 'time', SimpleNamespace(monotonic=lambda: tools.now))
+
+    class Here:
+        """In place of another process."""
+
+        def __init__(self, *_):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def submit(self, function, device):
+            return SimpleNamespace(result=lambda: (FACTS, ['a note']))
+
+    monkeypatch.setattr(command, 'ProcessPoolExecutor', Here)
     return tools
 
 
 @pytest.fixture
-def make(tmp_path):
-    """Settings of a check on a GPU."""
+def check(tools, monkeypatch, tmp_path):
+    """Runs the command; returns all steps' results and the report."""
 
-    def settings(**changes):
-        return Settings(**dict(root=REPOSITORY, out=tmp_path / 'out', command='cmd') | changes)
+    def call(*arguments):
+        call_tool(
+            *('cuda_check.py', '--out', 'out', *arguments), monkeypatch=monkeypatch, cwd=tmp_path
+        )
+        return results()
 
-    return settings
+    def results():
+        out = tmp_path / 'out'
+        found = json.loads((out / 'cuda_check.json').read_text())
+        return found['steps'], (out / 'cuda_check.md').read_text()
+
+    call.results = results
+    return call
 
 
-def results(settings):
-    return json.loads((settings.out / 'cuda_check.json').read_text())
+ALL = ('--limit', 600)
 
 
-def test_every_step_runs_and_is_reported(tools, make):
-    settings = make(limit=600)
-    report = check(settings).read_text()
-    steps = results(settings)['steps']
-    # all combinations, and CUDA graphs at two sizes in two precisions
-    assert sum(name.startswith('benchmark/') for name in steps) == 4 * 3 * 2 + 4 + 1
-    assert {'tests', 'loading', 'training/faseg_r18_camvid-seed0'} <= steps.keys()
-    assert all(
-        result['status'] == 'finished'
-        for name, result in steps.items()
-        if not name.startswith('training')
-    )
+def test_every_step_runs_and_is_reported(check):
+    results, report = check(*ALL)
+    # all precisions and numbers of images, CUDA graphs in two, and the models that are trained
+    assert sum(name.startswith('benchmark/') for name in results) == 4 * 3 + 2 + 1
+    assert {'tests', 'loading', TRAINED} <= results.keys()
+    assert {result['status'] for result in results.values()} == {'finished'}
     assert report.startswith('# CUDA check: NVIDIA A\n')
-    for expected in ('a note', 'LOADING', '| sky | 12.50 | 12.50 |', '| a pole |  |  |', '40 of'):
+    for expected in ('a note', f'## {FIRST}\n\nRATIOS', '## loading\n\nRATES', '12.50 after 40 of'):
         assert expected in report
-    assert (settings.out / 'cuda_check.md').read_text() == report
 
 
-def test_the_most_important_comes_first(tools, make):
-    """The targets' rows, and something of each kind before the rest of the benchmark."""
-    settings = make(limit=600)
-    check(settings)
-    names = list(results(settings)['steps'])
-    assert names[1] == Cell('float32', 1, '512').name
-    assert names.index(Cell('float16', 1, '512').name) < names.index('loading')
-    training_ends = names.index('training/mask2former_r18_camvid-seed0')
-    assert training_ends < names.index(Cell('float32', 8, '1024x2048').name)
+def test_the_most_important_comes_first(check):
+    """Something of each kind before the rest of the benchmark."""
+    names = list(check(*ALL)[0])
+    assert names[:3] == ['tests', FIRST, 'benchmark/float16-batch1']
+    assert names.index('training/mask2former_r18_camvid-seed0') < names.index('loading')
+    assert names.index('loading') < names.index('benchmark/float32-batch8')
 
 
-def test_what_the_tools_are_asked_for(tools, make, tmp_path):
-    check(make(limit=600, data_root=str(tmp_path)))
-    (command,) = tools.ran('--precision float16 --batch 8 --size 1024x2048')
-    assert 'predict segmentor iteration' in command and '--device cuda' in command
-    graphs = tools.ran('--cuda-graphs')
-    assert all('--batch 1' in command and 'iteration' not in command for command in graphs)
+def test_what_the_tools_are_asked_for(check, tools, tmp_path):
+    check(*ALL, '--data-root', tmp_path)
+    (asked,) = tools.ran('--precision float16 --batch 8')
+    assert '--size 512 1024x2048 --tasks predict segmentor iteration' in asked
+    assert '--device cuda' in asked
+    assert all('--tasks segmentor' in asked for asked in tools.ran('model.cuda_graphs=True'))
     (loading,) = tools.ran('benchmark_loading.py')
     assert '--consumes 10.0' in loading  # 2 images in a median of 0.2 s
     assert f'data_root={tmp_path}' in loading
     assert '-m cuda' in tools.commands[0]
+    config = tmp_path / 'out' / TRAINED / 'config.py'
+    assert 'TimeLimitHook' in config.read_text() and f"'{tmp_path}'" in config.read_text()
 
 
-def test_a_second_call_does_only_what_is_left(tools, make):
-    tools.codes = {'benchmark_loading.py': 1, '--batch 8 --size 512': None}
-    check(make(limit=600))
+def test_failed_tests_are_named(check, tools):
+    tools.codes = {'pytest': 1}
+    results, report = check(*ALL)
+    assert results['tests']['status'] == 'failed'
+    assert 'FAILED test_a\n1 failed, 1 passed' in report
+
+
+def test_a_second_call_does_only_what_is_left(check, tools):
+    tools.codes = {'benchmark_loading.py': 1, '--batch 8': None}
+    check(*ALL)
     tools.commands.clear()
     tools.codes = {}
-    settings = make(limit=600)
-    check(settings)
-    assert len(tools.ran('--batch 8 --size 512')) == 4
-    assert len(tools.ran('benchmark_loading.py')) == 1
-    assert not tools.ran('-m pytest') and not tools.ran('--batch 2 --size 512')
-    assert all(result['status'] == 'finished' for result in results(settings)['steps'].values())
-    assert len(results(settings)['commands']) == 2
+    results, _ = check(*ALL)
+    assert len(tools.ran('--batch 8')) == 4 and len(tools.ran('benchmark_loading.py')) == 1
+    assert len(tools.commands) == 5
+    assert {result['status'] for result in results.values()} == {'finished'}
 
 
-def test_training_goes_on_until_its_minutes_are_over(tools, make):
-    settings = make(limit=600, skip=('tests', 'benchmark', 'loading'), train_minutes=10)
-    check(settings)
-    assert len(tools.ran('tools/train.py')) == 2
-    written = settings.out / 'training' / 'faseg_r18_camvid-seed0' / 'config.py'
-    assert 'TimeLimitHook' in written.read_text()
-    check(settings)
-    assert len(tools.commands) == 4  # two trained, two tested, and nothing twice
-    check(settings._replace(train_minutes=15))  # five more
-    assert len(tools.ran('tools/train.py')) == 4
-    result = results(settings)['steps']['training/faseg_r18_camvid-seed0']
-    assert (result['iteration'], result['minutes']) == (80, 15)
-    assert all('--resume' in command for command in tools.ran('tools/train.py'))
-
-
-def test_models_share_what_is_left_evenly(tools, make):
-    tools.takes = 10**6
-    settings = make(limit=16, skip=('tests', 'benchmark', 'loading'), train_minutes=10)
-    check(settings)
-    steps = results(settings)['steps']
-    minutes = [result['minutes'] for result in steps.values()]
-    assert len(minutes) == 2 and 3 < minutes[0] == pytest.approx(minutes[1], abs=0.5)
-    assert all(result['status'] == 'unfinished' for result in steps.values())
-
-
-def test_training_to_the_end_of_its_schedule(tools, make):
-    settings = make(limit=600, skip=('tests', 'benchmark', 'loading'), iterations=40)
-    check(settings)
-    check(settings)
-    assert len(tools.ran('tools/train.py')) == 2
-    assert '40 of 40' in (settings.out / 'cuda_check.md').read_text()
-
-
-def test_a_further_seed_is_begun_only_if_time_allows(tools, make):
+def test_training_is_begun_only_if_it_can_be_completed(check, tools):
+    """And goes on from its checkpoint where it was interrupted."""
+    skip = ('--skip', 'tests', 'benchmark', 'loading')
     tools.takes = 10**6  # all that they may
-    # after the first, there is time for one model of the second, but not for both
-    settings = make(limit=45, skip=('tests', 'benchmark', 'loading'), seeds=(0, 1))
-    check(settings)
-    assert not tools.ran('seed1')
-    check(settings)
-    assert len([c for c in tools.ran('tools/train.py') if 'seed1' in c]) == 2
-    assert 'of 2 seeds: FASeg 12.50 ± 0.00' in (settings.out / 'cuda_check.md').read_text()
+    check('--limit', 20, '--train-minutes', 10, *skip)
+    assert len(tools.ran('tools/train.py')) == 1
+    check('--limit', 20, '--train-minutes', 10, *skip)
+    assert len(tools.ran('tools/train.py')) == 2
+    assert all('--resume' in asked for asked in tools.ran('tools/train.py'))
+    assert len(tools.ran('mask2former_r18_camvid')) == 2  # trained and tested
 
 
-def test_all_ends_within_the_limit(tools, make):
+def test_all_ends_within_the_limit(check, tools):
     tools.codes = {'': None}  # nothing ends by itself
-    start = tools.clock.now
-    settings = make(limit=30)
-    check(settings)
-    assert tools.clock.now - start <= 30 * 60
-    steps = results(settings)['steps']
-    assert steps['tests']['status'] == 'stopped'  # at its own limit
-    assert list(steps.values())[-1]['status'] == 'unfinished'
-    assert len(steps) < 10
+    start = tools.now
+    results, _ = check('--limit', 30)
+    assert tools.now - start <= 30 * 60
+    assert results['tests']['status'] == 'stopped'  # at its own limit
+    assert list(results.values())[-1]['status'] == 'unfinished'
+    assert len(results) < 10
 
 
-def test_results_are_kept_when_a_step_is_interrupted(tools, make):
+def test_results_are_kept_when_a_step_is_interrupted(check, tools):
     tools.codes = {'--precision float16': 'Ctrl-C'}
-    settings = make(limit=600)
-    with pytest.raises(KeyboardInterrupt):
-        check(settings)
-    steps = results(settings)['steps']
-    assert steps[Cell('float32', 1, '512').name]['status'] == 'finished'
-    assert steps[Cell('float16', 1, '512').name]['status'] == 'unfinished'
-    assert 'interrupted' not in json.dumps(steps)
-    assert (
-        'benchmark/float16-batch1-512 | unfinished' in (settings.out / 'cuda_check.md').read_text()
-    )
+    with pytest.raises(SystemExit) as end:
+        check(*ALL)
+    assert end.value.code == 130
+    results, report = check.results()
+    assert results[FIRST]['status'] == 'finished'
+    assert results['benchmark/float16-batch1']['status'] == 'unfinished'
+    assert 'interrupted' not in json.dumps(results)
+    assert 'benchmark/float16-batch1 | unfinished' in report
 
 
-def test_a_failed_step_is_named_with_its_last_line_and_the_others_run(tools, make):
+def test_a_failed_step_is_named_with_its_last_line_and_the_others_run(check, tools):
     tools.codes = {'tools/train.py': 1}
-    settings = make(limit=600)
-    report = check(settings).read_text()
-    assert '| training/faseg_r18_camvid-seed0 | failed |' in report
+    results, report = check(*ALL)
+    assert f'| {TRAINED} | failed |' in report
     assert 'exit status 1: last line' in report
-    assert 'Not trained and evaluated.' in report
-    assert results(settings)['steps']['loading']['status'] == 'finished'
+    assert results['loading']['status'] == 'finished'
 
 
-@pytest.mark.parametrize(
-    ('environment', 'changes', 'named'),
-    [
-        (dict(identity=dict(PyTorch='2.11', device='NVIDIA B')), {}, "device 'NVIDIA A'"),
-        (dict(identity=dict(PyTorch='2.12', device='NVIDIA A')), {}, "PyTorch '2.11'"),
-        ({}, dict(iterations=100), 'iterations None'),
-    ],
-)
-def test_results_that_do_not_belong_together(tools, make, monkeypatch, environment, changes, named):
-    skip = ('benchmark', 'loading', 'training')
-    check(make(skip=skip))
-    other = ENVIRONMENT | environment
-    monkeypatch.setattr(schedule, 'describe_apart', lambda device: other)
-    with pytest.raises(UserError, match=f'{named}.*another --out'):
-        check(make(skip=skip, **changes))
+# --- refusals
+
+
+@pytest.mark.parametrize('change', [dict(GPU='NVIDIA B'), dict(PyTorch='2.12')])
+def test_results_that_do_not_belong_together(check, monkeypatch, capsys, change):
+    skip = ('--skip', 'benchmark', 'loading', 'training')
+    check(*skip)
+    monkeypatch.setitem(FACTS, *change.popitem())
+    with pytest.raises(SystemExit):
+        check(*skip)
+    assert 'give another --out' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('text', ['{', '[]', '{}'])
-def test_a_folder_with_something_else(tools, make, tmp_path, text):
+def test_a_folder_with_something_else(check, tmp_path, capsys, text):
     (tmp_path / 'out').mkdir()
     (tmp_path / 'out' / 'cuda_check.json').write_text(text)
-    with pytest.raises(UserError, match='another --out'):
-        check(make())
-
-
-# --- parts of the report
-
-
-def steps_with(seconds, memory, **cell):
-    row = dict(task='predict', seconds=seconds, memory=memory)
-    return {Cell(**cell).name: dict(rows=[row])}
-
-
-def test_targets():
-    steps = steps_with([[7, 1, 99], [10]], [86, 100], precision='float32', batch=1, size='512')
-    steps |= steps_with([[8.1], [10]], [85, 100], precision='float32', batch=1, size='1024x2048')
-    steps[Cell('float16', 1, '512').name] = dict(rows=[dict(task='predict', skipped='too large')])
-    lines = target_section(steps, ('float32', 'float16'), {'FASeg': 'mmcv'}).splitlines()
-    cells = {line.split(' | ')[0]: line.split(' | ')[1:] for line in lines}
-    assert cells['| head, inference, time, 512, batch 1'] == [
-        '0.7',
-        '0.70, reached',
-        'not measured |',
-    ]
-    assert cells['| head, inference, peak memory, 512, batch 1'][1] == '0.86, missed'
-    assert cells['| head, inference, time, 1024x2048, batch 1'][1] == '0.81, missed'
-    assert cells['| head, inference, peak memory, 1024x2048, batch 1'][1] == '0.85, reached'
-    assert cells['| training iteration, time, 512, batch 2'][1] == 'not measured'
-
-
-def test_counts_of_tests(tmp_path):
-    (tmp_path / 'test_some.py').write_text(
-        'import pytest\n'
-        'def test_well(): pass\n'
-        'def test_ill(): assert False\n'
-        '@pytest.fixture\n'
-        'def broken(): raise ValueError\n'
-        'def test_broken(broken): pass\n'
-        '@pytest.mark.skip(reason="needs a GPU")\n'
-        'def test_gpu(): pass\n'
-    )
-    command = [
-        sys.executable,
-        '-m',
-        'pytest',
-        '-q',
-        '--junitxml=tests.xml',
-        '-p',
-        'no:cacheprovider',
-    ]
-    subprocess.run(command, cwd=tmp_path, capture_output=True)
-    counts = suite.counts(tmp_path / 'tests.xml')
-    assert counts == dict(
-        passed=1,
-        failed=['test_some::test_ill', 'test_some::test_broken'],
-        skipped=1,
-        reasons={'needs a GPU': 1},
-    )
-    section = suite.suite_section({'tests': counts | dict(status='finished')})
-    assert '| 1 | 2 | 1 |' in section and '- failed: `test_some::test_ill`' in section
-
-
-def test_that_no_test_ran_is_said():
-    counts = dict(passed=0, failed=[], skipped=3, reasons={'needs a GPU': 3}, status='finished')
-    assert 'No test ran' in suite.suite_section({'tests': counts})
-
-
-# --- the command
+    with pytest.raises(SystemExit):
+        check()
+    assert 'give another --out' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
         (('--device', 'tpu'), '--device must be cuda or cpu, got tpu'),
-        (('--limit', 0), '--limit must be more than 0, got 0'),
-        (('--train-minutes', -1), '--train-minutes must be more than 0'),
-        (('--iterations', 0), '--iterations must be at least 1'),
+        (('--limit', 0), '--limit must be a number above 0, got 0'),
+        (('--train-minutes', -1), '--train-minutes must be a number above 0'),
         (('--seeds', 0, -1), '--seeds must be at least 0, got -1'),
         (('--skip', 'trainig'), '--skip takes tests, benchmark, loading, training, got trainig'),
         (('--data-root', 'nowhere'), '--data-root: there is no folder'),
-        pytest.param((), 'error: ', marks=no_gpu),
+        (('--out', '/dev/null/out'), '--out: no folder can be made'),
+        pytest.param(
+            *((), 'CUDA'),
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU'),
+        ),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(arguments, message, tmp_path, monkeypatch, capfd):
+    monkeypatch.delattr(command, 'load_config')
     with pytest.raises(SystemExit) as ended:
         call_tool(
-            'cuda_check.py', *arguments, '--out', 'out', monkeypatch=monkeypatch, cwd=tmp_path
+            'cuda_check.py', '--out', 'out', *arguments, monkeypatch=monkeypatch, cwd=tmp_path
         )
     assert ended.value.code == 2
     error = capfd.readouterr().err
     assert message in error and error.count('\n') == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_missing_data_are_found_before_anything_runs(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(command, 'check_driver', lambda: None)
+    monkeypatch.delattr(command, 'begin')
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(SystemExit) as ended:
+        call_tool('cuda_check.py', '--data-root', 'empty', monkeypatch=monkeypatch, cwd=tmp_path)
+    assert ended.value.code == 2
+    error = capfd.readouterr().err
+    assert 'or --skip loading training' in error and error.count('\n') == 1
+
+
+# --- for real
 
 
 @pytest.mark.subprocess
@@ -465,55 +352,19 @@ def test_dry_run_on_a_cpu(tmp_path, write_config, monkeypatch):
         str(write_config(tmp_path / f'{name}.py', 'train_cfg.update(max_iters=10**6)'))
         for name in ('faseg_tiny', 'mask2former_tiny')
     )
-    dry = settings.SUBJECTS['cpu']._replace(training=configs, batches=())
-    monkeypatch.setitem(settings.SUBJECTS, 'cpu', dry._replace(crop=64))
-    monkeypatch.setattr(training, '_START', 600)  # a test has no limit
-    monkeypatch.setattr(training, '_EVALUATION', 600)
-    asked = Settings(
-        REPOSITORY, tmp_path / 'out', 'cmd', 'cpu', train_minutes=0.1, skip=('tests', 'loading')
+    dry = steps.MODELS['cpu']._replace(training=configs, batches=(), crop=64)
+    monkeypatch.setitem(steps.MODELS, 'cpu', dry)
+    call_tool(
+        *('cuda_check.py', '--device', 'cpu', '--train-minutes', 0.1, '--skip', 'tests', 'loading'),
+        *('--out', tmp_path / 'out'),
+        monkeypatch=monkeypatch,
+        cwd=tmp_path,
     )
-    report = check(asked).read_text()
+    report = (tmp_path / 'out' / 'cuda_check.md').read_text()
     assert report.startswith('# Dry run on a CPU')
-    steps = results(asked)['steps']
-    assert {result['status'] for result in steps.values()} == {'finished'}, steps
-    trained = steps['training/faseg_tiny-seed0']
-    assert trained['iteration'] > 1 and trained['of'] == 10**6
-    assert list(trained['classes']) == ['dark', 'grey', 'bright']
-    assert trained['mIoU'] == pytest.approx(sum(trained['classes'].values()) / 3, abs=0.02)
-    (row,) = steps['benchmark/trained']['rows']
-    assert row['task'] == 'iteration' and len(row['seconds']) == 2
-
-
-# --- the hook
-
-
-def test_training_stops_in_time_and_resumes(write_config, tmp_path, monkeypatch):
-    hook = "custom_hooks = [dict(type='TimeLimitHook', minutes={})]"
-    config = write_config(tmp_path / 'tiny.py', hook.format(1e-6))
-    call_tool('train.py', config, cwd=tmp_path, monkeypatch=monkeypatch)
-    work_dir = tmp_path / 'work_dirs' / 'tiny'
-    assert sorted(file.name for file in work_dir.glob('*.pth')) == ['iter_1.pth']
-    assert (work_dir / 'last_checkpoint').read_text().endswith('iter_1.pth')
-    write_config(config, hook.format(60))
-    call_tool('train.py', config, '--resume', cwd=tmp_path, monkeypatch=monkeypatch)
-    logs = [file.read_text() for file in work_dir.glob('*/*.log')]
-    assert any('resumed epoch: 0, iter: 1' in log for log in logs)
-    assert (work_dir / 'iter_4.pth').is_file()
-
-
-@pytest.mark.parametrize('minutes', [0, -1])
-def test_minutes_of_the_hook(minutes):
-    from mmseg_faseg.engine import TimeLimitHook
-
-    with pytest.raises(ValueError, match=f'minutes must be more than 0, got {minutes}'):
-        TimeLimitHook(minutes)
-
-
-def test_the_hook_needs_checkpoints_by_iteration(write_config, tmp_path, monkeypatch):
-    more = (
-        "custom_hooks = [dict(type='TimeLimitHook', minutes=1)]\n"
-        "default_hooks['checkpoint'] = dict(type='CheckpointHook', by_epoch=True)"
-    )
-    config = write_config(tmp_path / 'tiny.py', more)
-    with pytest.raises(ValueError, match='by_epoch=False'):
-        call_tool('train.py', config, cwd=tmp_path, monkeypatch=monkeypatch)
+    results = json.loads((tmp_path / 'out' / 'cuda_check.json').read_text())['steps']
+    assert {result['status'] for result in results.values()} == {'finished'}, results
+    trained = results['training/faseg_tiny-seed0']
+    assert trained['iteration'] > 1 and 0 <= trained['mIoU'] <= 100
+    assert f'{trained["iteration"]} of 1000000 iterations' in report
+    assert '| training iteration | 64 x 64 |' in results['benchmark/trained']['markdown']

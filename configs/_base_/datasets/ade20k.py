@@ -1,10 +1,10 @@
 # ADE20K, 150 classes, crops of 512. Another place than the default: ADE20K_ROOT=/path.
-_base_ = ['mmseg::_base_/datasets/ade20k.py', './loading.py']
+_base_ = 'mmseg::_base_/datasets/ade20k.py'
 data_root = '{{$ADE20K_ROOT:data/ade/ADEChallengeData2016}}'
 crop_size = (512, 512)
 train_pipeline = [
-    {{_base_.load_image}},
-    {{_base_.load_annotations}},
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations'),
     dict(
         type='RandomChoiceResize',
         scales=[512 * tenths // 10 for tenths in range(5, 21)],

@@ -2,8 +2,8 @@
 _base_ = './ade20k.py'
 crop_size = (640, 640)
 train_pipeline = [
-    {{_base_.load_image}},
-    {{_base_.load_annotations}},
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations'),
     dict(
         type='RandomChoiceResize',
         scales=[640 * tenths // 10 for tenths in range(5, 21)],

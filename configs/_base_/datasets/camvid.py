@@ -1,11 +1,10 @@
 # CamVid, 11 classes, 480 x 360: trained on crops of 256, tested whole.
 # Another place than data/camvid: CAMVID_ROOT=/path, or --cfg-options data_root=/path.
-_base_ = './loading.py'
 crop_size = (256, 256)
 data_root = '{{$CAMVID_ROOT:data/camvid}}'
 train_pipeline = [
-    {{_base_.load_image}},
-    {{_base_.load_annotations}},
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations'),
     dict(
         type='RandomChoiceResize',
         scales=list(range(240, 481, 24)),

@@ -1,11 +1,11 @@
 # Cityscapes, 19 classes, crops of 512 x 1024. Another place than the default:
 # CITYSCAPES_ROOT=/path.
-_base_ = ['mmseg::_base_/datasets/cityscapes.py', './loading.py']
+_base_ = 'mmseg::_base_/datasets/cityscapes.py'
 data_root = '{{$CITYSCAPES_ROOT:data/cityscapes}}'
 crop_size = (512, 1024)
 train_pipeline = [
-    {{_base_.load_image}},
-    {{_base_.load_annotations}},
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations'),
     dict(
         type='RandomChoiceResize',
         scales=[1024 * tenths // 10 for tenths in range(5, 21)],
