@@ -20,7 +20,7 @@ from mmseg_faseg.models import (
 from mmseg_faseg.models.decoders import focus_attention
 from mmseg_faseg.models.decoders.high_res_attention import select_blocks, select_pixels
 from mmseg_faseg.models.decoders.layer_view import FeatureLevel, LayerView
-from mmseg_faseg.models.decoders.positional_query import boxes_of_masks
+from mmseg_faseg.models.decoders.mask_boxes import boxes_of_masks
 from tests.helpers.small_head import build_head, feature_maps, head_config
 
 
