@@ -10,11 +10,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from mmengine.model import BaseTTAModel
-from torch import nn
 
 
 @contextmanager
-def scores_kept(module: nn.Module) -> Iterator[bool]:
+def scores_kept(module: Any) -> Iterator[bool]:
     """Makes a segmentor keep its class scores; yields whether it would have anyway."""
     before = getattr(module, 'keep_scores', False)
     module.keep_scores = True

@@ -112,7 +112,7 @@ class FASegSegmentor(EncoderDecoder):
             The samples with ``pred_sem_seg`` (1, H, W), int64, at the original size, and with
             ``seg_logits`` (K, H, W) if ``keep_scores``.
         """
-        size = tuple(inputs.shape[-2:])
+        size = (inputs.shape[-2], inputs.shape[-1])
         if data_samples is None:
             data_samples = [
                 SegDataSample(metainfo=dict(ori_shape=size, img_shape=size)) for _ in inputs
@@ -146,9 +146,10 @@ class FASegSegmentor(EncoderDecoder):
         for top, left, h, w in boxes:
             window = inputs[..., top : top + h, left : left + w]
             if self.graphs is None:
-                predictions.append(self._network(window))
+                class_probs, mask_logits = self._network(window)
             else:
-                predictions.append(self.graphs(self, self._network, window))
+                class_probs, mask_logits = self.graphs(self, self._network, window)
+            predictions.append((class_probs, mask_logits))
         return boxes, predictions
 
     def _network(self, images: Tensor) -> tuple[Tensor, Tensor]:
