@@ -1,7 +1,6 @@
 """What a decoder layer sees: a feature level, and the masks and positions that lead there."""
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -24,16 +23,23 @@ class FeatureLevel:
     key_pos: Tensor
     level_embed: Tensor
     size: tuple[int, int]
+    # Not cached properties: those of Python 3.11 hold a lock, which torch.compile cannot take.
+    _value: Tensor | None = field(default=None, init=False)
+    _key: Tensor | None = field(default=None, init=False)
 
-    @cached_property
+    @property
     def value(self) -> Tensor:
         """Tokens with the level embedding, (B, HW, C); made once for all rounds, when asked for."""
-        return self.features + self.level_embed
+        if self._value is None:
+            self._value = self.features + self.level_embed
+        return self._value
 
-    @cached_property
+    @property
     def key(self) -> Tensor:
         """The same with their positional encoding, (B, HW, C)."""
-        return self.value + self.key_pos
+        if self._key is None:
+            self._key = self.value + self.key_pos
+        return self._key
 
 
 @dataclass
@@ -67,18 +73,21 @@ class LayerView:
     logit_threshold: float
     focus: Tensor | None = None
     coarse_focus: Tensor | None = None
+    _level_masks: Tensor | None = field(default=None, init=False)
 
-    @cached_property
+    @property
     def level_masks(self) -> Tensor:
         """Mask logits at the level's size, (B, Q, H, W), without gradient."""
-        return self.predictor.guides(self.queries, self.level.size)
+        if self._level_masks is None:
+            self._level_masks = self.predictor.guides(self.queries, self.level.size)
+        return self._level_masks
 
-    @cached_property
+    @property
     def masks(self) -> Tensor:
         """Mask logits at the finest size, (B, Q, H_3, W_3), without gradient."""
         return self.predictor.masks(self.queries).detach()
 
-    @cached_property
+    @property
     def attn_mask(self) -> Tensor:
         """(B, Q, HW), True where a query may not attend; nowhere if it were everywhere."""
         logits = self.level_masks.flatten(2)
