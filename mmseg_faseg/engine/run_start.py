@@ -45,7 +45,8 @@ class RunStartHook(Hook):
 
     def _is_logged(self, runner: Runner, batch_idx: int) -> bool:
         loggers = [hook for hook in runner.hooks if isinstance(hook, LoggerHook)]
-        return any(self.every_n_inner_iters(batch_idx, hook.interval) for hook in loggers)
+        regular = any(self.every_n_inner_iters(batch_idx, hook.interval) for hook in loggers)
+        return regular or self.end_of_epoch(runner.train_dataloader, batch_idx)
 
 
 def overview(runner: Runner) -> str:

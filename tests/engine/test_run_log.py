@@ -126,13 +126,21 @@ def test_validation_is_a_table_and_a_line(quiet):
     assert float(miou) == pytest.approx(quiet.scalars[-1]['mIoU'])
 
 
-def test_first_iteration_is_logged_at_once(train):
+@pytest.mark.parametrize(
+    ('interval', 'batch_size', 'logged', 'in_json'),
+    [(2, 2, ['1', '2'], [2]), (50, 5, ['1'], [1])],  # where an epoch ends too
+)
+def test_first_iteration_is_logged_at_once(train, interval, batch_size, logged, in_json):
     """Once: the hook leaves to LoggerHook what LoggerHook logs."""
-    options = {'train_cfg.max_iters': 3, 'default_hooks.logger.interval': 2}
-    run = train('first', resume=True, **options)
+    options = {
+        'train_cfg.max_iters': 3,
+        'default_hooks.logger.interval': interval,
+        'train_dataloader.batch_size': batch_size,
+    }
+    run = train(f'first_{interval}', resume=True, **options)
     assert 'resume' not in run.terminal  # there is nothing to go on from
-    assert re.findall(r'Iter\(train\) \[(\d)/3\]', run.terminal) == ['1', '2']
-    assert [scalars['step'] for scalars in run.scalars if 'loss' in scalars] == [2]
+    assert re.findall(r'Iter\(train\) \[(\d)/3\]', run.terminal) == logged
+    assert [scalars['step'] for scalars in run.scalars if 'loss' in scalars] == in_json
 
 
 def test_warnings_and_other_messages_stay_visible(quiet):
