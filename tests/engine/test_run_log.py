@@ -4,6 +4,7 @@ import json
 import logging
 import re
 from contextlib import redirect_stdout
+from copy import deepcopy
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 from mmengine.config import Config
 from mmengine.logging import MMLogger, print_log
+from mmengine.registry import RUNNERS
 
 from mmseg_faseg import apis
 from mmseg_faseg.engine.log_processor import loss_kinds
@@ -161,10 +163,21 @@ def test_warnings_and_other_messages_stay_visible(quiet):
 
 def test_testing_says_what_it_tests(quiet, capsys):
     checkpoint = str(Path(quiet.cfg.work_dir, 'iter_2.pth'))
-    apis.test(quiet.cfg, checkpoint)
-    rows = dict(re.findall(r'^  (\S+) +(\S.*)$', capsys.readouterr().out, re.M))
+    apis.test(deepcopy(quiet.cfg), checkpoint)
+    terminal = capsys.readouterr().out
+    rows = dict(re.findall(r'^  (\S+) +(\S.*)$', terminal, re.M))
     assert rows['weights'] == checkpoint
     assert rows['data'].startswith('5 images of BaseSegDataset')
+    assert 'Testing\n' in terminal and 'length' not in rows
+
+
+def test_testing_after_training_says_testing(quiet, capsys):
+    runner = RUNNERS.build(quiet.cfg)
+    runner.train()
+    capsys.readouterr()
+    runner.test()
+    terminal = capsys.readouterr().out
+    assert 'Testing\n' in terminal and 'Training\n' not in terminal
 
 
 def test_kinds_are_summed_over_predictions():
