@@ -1,5 +1,7 @@
 """The beginning of a run's log: what runs, and that it runs."""
 
+from typing import Any
+
 import torch
 from mmengine import dist
 from mmengine.device import get_device
@@ -8,7 +10,6 @@ from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.optim import AmpOptimWrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
-from torch import nn
 from torch.utils.data import DataLoader
 
 
@@ -45,19 +46,21 @@ class RunStartHook(Hook):
 
     def _is_logged(self, runner: Runner, batch_idx: int) -> bool:
         loggers = [hook for hook in runner.hooks if isinstance(hook, LoggerHook)]
-        return any(self.every_n_inner_iters(batch_idx, hook.interval) for hook in loggers)
+        regular = any(self.every_n_inner_iters(batch_idx, hook.interval) for hook in loggers)
+        return regular or self.end_of_epoch(runner.train_dataloader, batch_idx)
 
 
 def overview(runner: Runner) -> str:
     """What a run is made of, row by row: config, model, data, devices, and where it writes."""
-    training = isinstance(runner._train_loop, BaseLoop)
+    testing = isinstance(runner._test_loop, BaseLoop)  # perhaps after training with this runner
+    training = isinstance(runner._train_loop, BaseLoop) and not testing
     rows = {'config': runner.cfg.filename, 'model': _model(runner.model)}
     if training:
         rows['data'] = f'{_data(runner.train_dataloader)}, {_batch(runner.train_dataloader)}'
         rows['length'] = _length(runner)
-    if isinstance(runner._val_loop, BaseLoop):
+    if isinstance(runner._val_loop, BaseLoop) and not testing:
         rows['validation'] = _data(runner.val_dataloader) + _interval(runner)
-    if isinstance(runner._test_loop, BaseLoop):
+    if testing:
         rows['data'] = _data(runner.test_dataloader)
     rows['device'] = _device(runner)
     if runner._load_from:
@@ -68,10 +71,10 @@ def overview(runner: Runner) -> str:
     rows['writes to'] = runner.work_dir
     rows['log'] = f'{runner.logger.log_file}, with all settings and the environment'
     lines = [f'  {name:<12}{value}' for name, value in rows.items()]
-    return '\n'.join([f'{"Training" if training else "Testing"}', *lines])
+    return '\n'.join(['Training' if training else 'Testing', *lines])
 
 
-def _model(model: nn.Module) -> str:
+def _model(model: Any) -> str:
     while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
         model = model.module
     parts = [getattr(model, name, None) for name in ('backbone', 'decode_head')]
@@ -82,7 +85,7 @@ def _model(model: nn.Module) -> str:
 
 
 def _data(loader: DataLoader) -> str:
-    dataset = loader.dataset
+    dataset: Any = loader.dataset
     root = getattr(dataset, 'data_root', None)
     return f'{len(dataset)} images of {type(dataset).__name__}' + (f' in {root}' if root else '')
 

@@ -4,6 +4,7 @@ import json
 import logging
 import re
 from contextlib import redirect_stdout
+from copy import deepcopy
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 from mmengine.config import Config
 from mmengine.logging import MMLogger, print_log
+from mmengine.registry import RUNNERS
 
 from mmseg_faseg import apis
 from mmseg_faseg.engine.log_processor import loss_kinds
@@ -126,13 +128,21 @@ def test_validation_is_a_table_and_a_line(quiet):
     assert float(miou) == pytest.approx(quiet.scalars[-1]['mIoU'])
 
 
-def test_first_iteration_is_logged_at_once(train):
+@pytest.mark.parametrize(
+    ('interval', 'batch_size', 'logged', 'in_json'),
+    [(2, 2, ['1', '2'], [2]), (50, 5, ['1'], [1])],  # where an epoch ends too
+)
+def test_first_iteration_is_logged_at_once(train, interval, batch_size, logged, in_json):
     """Once: the hook leaves to LoggerHook what LoggerHook logs."""
-    options = {'train_cfg.max_iters': 3, 'default_hooks.logger.interval': 2}
-    run = train('first', resume=True, **options)
+    options = {
+        'train_cfg.max_iters': 3,
+        'default_hooks.logger.interval': interval,
+        'train_dataloader.batch_size': batch_size,
+    }
+    run = train(f'first_{interval}', resume=True, **options)
     assert 'resume' not in run.terminal  # there is nothing to go on from
-    assert re.findall(r'Iter\(train\) \[(\d)/3\]', run.terminal) == ['1', '2']
-    assert [scalars['step'] for scalars in run.scalars if 'loss' in scalars] == [2]
+    assert re.findall(r'Iter\(train\) \[(\d)/3\]', run.terminal) == logged
+    assert [scalars['step'] for scalars in run.scalars if 'loss' in scalars] == in_json
 
 
 def test_warnings_and_other_messages_stay_visible(quiet):
@@ -153,10 +163,21 @@ def test_warnings_and_other_messages_stay_visible(quiet):
 
 def test_testing_says_what_it_tests(quiet, capsys):
     checkpoint = str(Path(quiet.cfg.work_dir, 'iter_2.pth'))
-    apis.test(quiet.cfg, checkpoint)
-    rows = dict(re.findall(r'^  (\S+) +(\S.*)$', capsys.readouterr().out, re.M))
+    apis.test(deepcopy(quiet.cfg), checkpoint)
+    terminal = capsys.readouterr().out
+    rows = dict(re.findall(r'^  (\S+) +(\S.*)$', terminal, re.M))
     assert rows['weights'] == checkpoint
     assert rows['data'].startswith('5 images of BaseSegDataset')
+    assert 'Testing\n' in terminal and 'length' not in rows
+
+
+def test_testing_after_training_says_testing(quiet, capsys):
+    runner = RUNNERS.build(quiet.cfg)
+    runner.train()
+    capsys.readouterr()
+    runner.test()
+    terminal = capsys.readouterr().out
+    assert 'Testing\n' in terminal and 'Training\n' not in terminal
 
 
 def test_kinds_are_summed_over_predictions():
