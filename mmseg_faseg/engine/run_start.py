@@ -1,5 +1,7 @@
 """The beginning of a run's log: what runs, and that it runs."""
 
+from typing import Any
+
 import torch
 from mmengine import dist
 from mmengine.device import get_device
@@ -8,7 +10,6 @@ from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.optim import AmpOptimWrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
-from torch import nn
 from torch.utils.data import DataLoader
 
 
@@ -71,7 +72,7 @@ def overview(runner: Runner) -> str:
     return '\n'.join([f'{"Training" if training else "Testing"}', *lines])
 
 
-def _model(model: nn.Module) -> str:
+def _model(model: Any) -> str:
     while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
         model = model.module
     parts = [getattr(model, name, None) for name in ('backbone', 'decode_head')]
@@ -82,7 +83,7 @@ def _model(model: nn.Module) -> str:
 
 
 def _data(loader: DataLoader) -> str:
-    dataset = loader.dataset
+    dataset: Any = loader.dataset
     root = getattr(dataset, 'data_root', None)
     return f'{len(dataset)} images of {type(dataset).__name__}' + (f' in {root}' if root else '')
 
