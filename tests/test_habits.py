@@ -22,6 +22,7 @@ PAGES = [
     REPOSITORY / name
     for name in ('README.md', 'CONTRIBUTING.md', '.github/PULL_REQUEST_TEMPLATE.md')
 ]
+PACKAGE = 'mmseg_faseg'
 MAKEFILE = (REPOSITORY / 'Makefile').read_text()
 TARGETS = set(re.search(r'^\.PHONY: (.*)$', MAKEFILE, re.M)[1].split())
 
@@ -97,6 +98,18 @@ def test_fast_leaves_out_every_mark():
     assert re.search(r"^test:.*\n.*-m 'not nightly'$", MAKEFILE, re.M)
     page = (REPOSITORY / 'CONTRIBUTING.md').read_text()
     assert [mark for mark in marks if f'`{mark}`' not in page] == []
+
+
+@pytest.mark.parametrize(
+    'page',
+    [REPOSITORY / 'README.md', *sorted(REPOSITORY.glob('docs/*.md'))],
+    ids=lambda page: page.name,
+)
+def test_files_that_pages_name_exist(page):
+    path = r'(?<![\w/.-])((?:tests|tools|configs|mmseg_faseg|models)/[\w./-]*\w)'
+    named = re.findall(path, page.read_text())
+    roots = REPOSITORY, REPOSITORY / PACKAGE
+    assert [path for path in named if not any((root / path).exists() for root in roots)] == []
 
 
 def test_files_that_contributing_names_exist():

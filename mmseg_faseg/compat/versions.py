@@ -114,7 +114,9 @@ def _compatible(found: str, tested: str) -> bool:
 
 
 def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in re.match(r'\d+(?:\.\d+)*', text)[0].split('.'))
+    release = re.match(r'\d+(?:\.\d+)*', text)
+    assert release, f'{text!r} is no version'
+    return tuple(int(number) for number in release[0].split('.'))
 
 
 def _check_pkg_resources() -> None:

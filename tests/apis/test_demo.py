@@ -3,19 +3,14 @@
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 from matplotlib.image import imread
-from mmseg.registry import MODELS
 
 from mmseg_faseg.apis import UserError
 from mmseg_faseg.apis.demo import run_demo
-from mmseg_faseg.explain import focus_of_queries, overlay, record_focus
 from tests.helpers.configs import load
 from tests.helpers.tools import REPOSITORY, run_tool
 
-pytestmark = pytest.mark.subprocess  # they train, in this process or another
 SMALL = """
 _base_ = ['{repository}/configs/{name}.py']
 loading = dict(batch_size=2, num_workers=0, persistent_workers=False)
@@ -39,12 +34,14 @@ def first_run(tmp_path_factory):
     return folder, run_tool('demo.py', *arguments, cwd=folder)
 
 
+@pytest.mark.subprocess
 def test_too_low_miou_is_said_and_returned(first_run):
     _, result = first_run
     assert result.returncode == 1, result.stderr
     assert re.search(r'reached mIoU 0\.\d{3}, less than the 0.70 it should', result.stderr)
 
 
+@pytest.mark.subprocess
 def test_says_where_everything_is(first_run):
     folder, result = first_run
     found = dict(re.findall(r'^  (data|weights)\s+(\S+)$', result.stdout, re.M))
@@ -59,6 +56,7 @@ def test_says_where_everything_is(first_run):
         assert pixels.std() > 0.05
 
 
+@pytest.mark.subprocess
 def test_second_call_trains_nothing(first_run, monkeypatch, capsys):
     folder, first = first_run
     monkeypatch.setattr('mmseg_faseg.apis.demo.train', None)
@@ -68,6 +66,7 @@ def test_second_call_trains_nothing(first_run, monkeypatch, capsys):
     assert f'mIoU {miou:.3f} on' in first.stdout
 
 
+@pytest.mark.subprocess
 def test_interrupted_training_goes_on(first_run, tmp_path):
     folder, _ = first_run
     latest = folder / 'work/iter_2.pth'
@@ -79,6 +78,7 @@ def test_interrupted_training_goes_on(first_run, tmp_path):
     assert (tmp_path / 'iter_3.pth').is_file()
 
 
+@pytest.mark.subprocess
 def test_baseline_and_missing_checkpoint(first_run, tmp_path):
     folder, _ = first_run
     config = small_config(folder, 'mask2former_toy')
@@ -104,42 +104,3 @@ def test_toy_configs_share_data_schedule_and_seed():
         assert faseg[key] == mask2former[key]
     assert faseg.model.backbone == mask2former.model.backbone
     assert faseg.model.decode_head.transformer_decoder.num_layers % 4 == 1
-
-
-@pytest.fixture(scope='module')
-def model():
-    cfg = load('faseg_toy')
-    torch.manual_seed(0)
-    return MODELS.build(cfg.model).eval()
-
-
-def test_focus_is_that_of_the_layers(model):
-    inputs = torch.randn(1, 3, 96, 160)
-    with record_focus(model) as recorded, torch.no_grad():
-        model.decode_head(model.extract_feat(inputs))
-    assert sorted(recorded) == [0, 1, 2, 4, 5, 6]  # HRCA's and the last layer report none
-    for layer, focus in recorded.items():
-        tokens = (96 * 160) // (32 >> layer % 4) ** 2
-        assert focus.shape == (1, 20, tokens)
-        torch.testing.assert_close(focus.sum(-1), torch.ones(1, 20))
-    with torch.no_grad():
-        model.decode_head(model.extract_feat(inputs + 1))
-    assert len(recorded) == 6
-
-
-def test_one_query_per_class_with_maps_of_its_levels(model):
-    torch.nn.init.normal_(model.decode_head.cls_embed.weight, std=3)
-    queries = focus_of_queries(model, torch.randn(1, 3, 96, 160))
-    labels = [query.label for query in queries]
-    assert labels and labels == sorted(set(labels))
-    for query in queries:
-        assert query.mask.shape == (96, 160)
-        shapes = [query.focus[layer].shape for layer in (0, 1, 2)]
-        assert shapes == [(3, 5), (6, 10), (12, 20)]
-
-
-def test_overlay_mixes_image_and_palette():
-    image = np.full((1, 3, 3), 100, np.uint8)
-    labels = np.array([[0, 1, 255]], np.uint8)
-    painted = overlay(image, labels, [[200, 0, 0], [0, 200, 0]], opacity=0.5)
-    assert painted.tolist() == [[[150, 50, 50], [50, 150, 50], [50, 50, 50]]]

@@ -54,3 +54,8 @@ def test_wheel_carries_configs_and_tools(installed_wheel, tmp_path):
     assert module.startswith(str(installed_wheel))
     assert filename.startswith(str(installed_wheel))
     assert head == 'Mask2FormerHead'
+
+
+@pytest.mark.package
+def test_wheel_says_that_it_has_types(installed_wheel):
+    assert (installed_wheel / 'mmseg_faseg' / 'py.typed').is_file()
