@@ -126,12 +126,12 @@ def numpy_globals() -> dict[str, Callable]:
     ``numpy.core``, numpy 2 ``numpy._core``. Arrays of Python objects stay refused.
     """
     array, buffer = np.zeros(1), np.zeros(1).__reduce_ex__(5)[0]
-    functions = [array.__reduce__()[0], np.float64(0).__reduce__()[0], buffer]
+    functions: list[Any] = [array.__reduce__()[0], np.float64(0).__reduce__()[0], buffer]
     moved = {
         f'numpy.{core}.{function.__module__.rsplit(".", 1)[-1]}.{function.__name__}': function
         for function in functions
         for core in ('core', '_core')
     }
     dtypes = {type(np.dtype(code)) for code in np.typecodes['All'] if code not in 'OV'}
-    fixed = [np.ndarray, np.dtype, *dtypes]
+    fixed: list[Any] = [np.ndarray, np.dtype, *dtypes]
     return moved | {f'{item.__module__}.{item.__qualname__}': item for item in fixed}

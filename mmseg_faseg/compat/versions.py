@@ -114,7 +114,7 @@ def _compatible(found: str, tested: str) -> bool:
 
 
 def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in re.match(r'\d+(?:\.\d+)*', text)[0].split('.'))
+    return tuple(int(number) for number in re.findall(r'\d+', re.sub(r'[^\d.].*', '', text)))
 
 
 def _check_pkg_resources() -> None:
