@@ -4,6 +4,7 @@
 # make test-nightly  the sweeps
 # make lint       ruff and mypy
 # make env        only the environment, .venv, which each of the above completes first
+#                 (MMCV=compiled: with the compiled operators of mmcv)
 #
 # Tests run in JOBS processes of one thread each.
 JOBS ?= 2

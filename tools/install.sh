@@ -37,6 +37,7 @@ check_machine() {
         die "mmseg_faseg needs Python 3.11 or newer, $python is $("$python" -V 2>&1): set PYTHON"
     "$python" -c 'import ensurepip, venv' 2>/dev/null ||
         die "$python cannot make virtual environments: install venv (Debian: apt-get install python3-venv)"
+    if [ "$mmcv" = compiled ] && ! "$python" -c 'import mmcv._ext' 2>/dev/null; then check_compiler; fi
 }
 
 check_compiler() {

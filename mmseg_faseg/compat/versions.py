@@ -114,9 +114,7 @@ def _compatible(found: str, tested: str) -> bool:
 
 
 def _numbers(text: str) -> tuple[int, ...]:
-    release = re.match(r'\d+(?:\.\d+)*', text)
-    assert release, f'{text!r} is no version'
-    return tuple(int(number) for number in release[0].split('.'))
+    return tuple(int(number) for number in re.findall(r'\d+', re.sub(r'[^\d.].*', '', text)))
 
 
 def _check_pkg_resources() -> None:
