@@ -7,7 +7,6 @@ import pytest
 
 from tests.helpers.tools import REPOSITORY, run
 
-
 # What measures takes a checkout.
 NOT_IN_THE_WHEEL = ('__init__.py', 'ablate.py', 'benchmark', 'cuda_check.')
 
