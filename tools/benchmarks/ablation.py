@@ -192,26 +192,13 @@ def _run(cfg: dict, jobs: int) -> None:
         except Exception:
             traceback.print_exc(file=log)
             sys.exit(1)
-    result = dict(miou=float(miou), seconds_per_iteration=_seconds_per_iteration(run_dir))
     with whole_file(run_dir / 'result.json') as temporary:
-        temporary.write_text(json.dumps(result))
-
-
-def _seconds_per_iteration(run_dir: Path) -> float | None:
-    """Median over what MMEngine logged during training; None if it logged nothing."""
-    lines = [
-        json.loads(line)
-        for file in run_dir.glob('*/vis_data/scalars.json')
-        for line in file.read_text().splitlines()
-    ]
-    seconds = [round(line['time'], 4) for line in lines if 'loss' in line]
-    return statistics.median(seconds) if seconds else None
+        temporary.write_text(json.dumps(dict(miou=float(miou))))
 
 
 def markdown(results: dict[str, Any]) -> str:
     """A line for each variant."""
-    titles = ['variant', 'mIoU, mean ± standard deviation', 'by seed']
-    titles += ['parameters', 'FLOPs', 'seconds per iteration']
+    titles = ['variant', 'mIoU, mean ± standard deviation', 'by seed', 'parameters', 'FLOPs']
     rows = []
     for variant, cost in results['variants'].items():
         own = sorted(
@@ -219,7 +206,6 @@ def markdown(results: dict[str, Any]) -> str:
             key=lambda run: run['seed'],
         )
         mious = [run['miou'] for run in own]
-        seconds = [run['seconds_per_iteration'] for run in own if run['seconds_per_iteration']]
         spread = f' ± {statistics.stdev(mious):.2f}' if len(mious) > 1 else ''
         rows.append(
             [
@@ -228,7 +214,6 @@ def markdown(results: dict[str, Any]) -> str:
                 ', '.join(f'{miou:.2f}' for miou in mious),
                 f'{cost["parameters"] / 1e6:.2f} M',
                 f'{cost["FLOPs"] / 1e9:.2f} G',
-                f'{statistics.median(seconds):.2f}' if seconds else '',
             ]
         )
     return f'```bash\n{results["command"]}\n```\n\n' + table(titles, rows)

@@ -26,9 +26,11 @@ from .models import (
 from .results import Report, at_least, check_folder, table
 from .tasks import TASKS, Size
 
+Pair = tuple[MeasuredModel, MeasuredModel]
 
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+
+def add_models(parser: argparse.ArgumentParser) -> None:
+    """Gives a command the two models."""
     for name, default, text in zip(
         ('config', 'other'),
         DEFAULT_CONFIGS,
@@ -36,6 +38,19 @@ def parse_args() -> argparse.Namespace:
         strict=True,
     ):
         parser.add_argument(name, nargs='?', default=default, help=f'{text} (default: {default})')
+
+
+def add_conditions(parser: argparse.ArgumentParser, out: str, repeats: int) -> None:
+    """Gives a command what all measurements share."""
+    parser.add_argument('--device', default='cpu', help='cpu or cuda (default: %(default)s)')
+    parser.add_argument('--threads', type=int, default=2, help='default: %(default)s')
+    parser.add_argument('--repeats', type=int, default=repeats, help='default: %(default)s')
+    parser.add_argument('--out', default=out, help='folder (default: %(default)s)')
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_models(parser)
     parser.add_argument(
         '--tasks',
         nargs='+',
@@ -48,18 +63,13 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--batch', type=int, default=1, help='images (default: %(default)s)')
     parser.add_argument('--classes', type=int, help='of both (default: what the configs say)')
-    parser.add_argument('--device', default='cpu', help='cpu or cuda (default: %(default)s)')
-    parser.add_argument('--threads', type=int, default=2, help='default: %(default)s')
-    parser.add_argument('--repeats', type=int, default=7, help='default: %(default)s')
-    parser.add_argument('--no-memory', action='store_true', help='time only')
     parser.add_argument(
         '--precision',
         default='float32',
         help=f'of {", ".join(PRECISIONS)} (default: %(default)s)',
     )
-    parser.add_argument(
-        '--out', default='work_dirs/benchmark', help='folder (default: %(default)s)'
-    )
+    parser.add_argument('--no-memory', action='store_true', help='time only')
+    add_conditions(parser, out='work_dirs/benchmark', repeats=7)
     add_options(parser)  # of CONFIG only: OTHER stays as it is
     return parser.parse_args()
 
@@ -118,7 +128,7 @@ def check_tasks(measured: MeasuredModel, tasks: list[str], device: str) -> None:
 
 
 def compare(
-    models: tuple[MeasuredModel, MeasuredModel],
+    models: Pair,
     args: argparse.Namespace,
     sizes: list[Size],
     report: Report,
@@ -128,44 +138,64 @@ def compare(
     precision = PRECISIONS[args.precision]
     with precision.float32_products():
         rate = matrix_rate(args.device, precision.autocast or torch.float32)
-    memory = not args.no_memory and can_measure(args.device)
     report.results.update(
         machine=describe_machine(args.device),
         precision=args.precision,
         batch=args.batch,
         matrix_rate=rate,
-        memory=memory,
         names=[measured.name for measured in models],
     )
     report.write()
     for task in args.tasks:
         for size in sizes:
-            row = dict(task=task, size=list(size))
-            try:
-                if memory:  # first, in processes that may die of it
-                    row['memory'] = [
-                        task_memory(measured, task, size, args.batch, args.device, args.threads)
-                        for measured in models
-                    ]
-                row |= _times(models, task, size, args)
-            except OutOfMemory as error:
-                row['skipped'] = str(error)
-            except torch.OutOfMemoryError:
-                row['skipped'] = 'both models at once need more than the GPU has'
-            if TASKS[task].inference and 'skipped' not in row:
-                row['flops'] = [flops_of(measured, task, size, args.batch) for measured in models]
+            row = measure(models, task, size, args.batch, args, memory=not args.no_memory)
+            row |= dict(task=task, size=list(size))
             report.add('rows', row, _progress(row))
-            gc.collect()
-            if args.device == 'cuda':
-                torch.cuda.empty_cache()  # for the processes that memory is measured in
+
+
+def measure(
+    models: Pair, task: str, size: Size, batch: int, args: argparse.Namespace, memory: bool = True
+) -> dict[str, Any]:
+    """What two models take for a task.
+
+    Args:
+        models: The two.
+        task: Of ``TASKS``.
+        size: (H, W) of the images in pixels.
+        batch: Number of images.
+        args: With ``device``, ``threads`` and ``repeats``.
+        memory: Whether to measure memory, where that can be done.
+
+    Returns:
+        Of each model ``seconds`` of all runs, bytes of ``memory``, ``flops`` of inference and
+        seconds of its ``parts``, as far as they can be had; or why it was ``skipped``.
+    """
+    row: dict[str, Any] = {}
+    try:
+        if memory and can_measure(args.device):  # first, in processes that may die of it
+            row['memory'] = [
+                task_memory(measured, task, size, batch, args.device, args.threads)
+                for measured in models
+            ]
+        row |= _times(models, task, size, batch, args)
+    except OutOfMemory as error:
+        row['skipped'] = str(error)
+    except torch.OutOfMemoryError:
+        row['skipped'] = 'both models at once need more than the GPU has'
+    if TASKS[task].inference and 'skipped' not in row:
+        row['flops'] = [flops_of(measured, task, size, batch) for measured in models]
+    gc.collect()
+    if args.device == 'cuda':
+        torch.cuda.empty_cache()  # for the processes that memory is measured in
+    return row
 
 
 def _times(
-    models: tuple[MeasuredModel, MeasuredModel], name: str, size: Size, args: argparse.Namespace
+    models: Pair, name: str, size: Size, batch: int, args: argparse.Namespace
 ) -> dict[str, Any]:
     """Seconds of the two models, and by part where the whole segmentor runs."""
     tasks = [TASKS[name](measured, measured.build(args.device)) for measured in models]
-    inputs = [task.inputs(size, args.batch) for task in tasks]
+    inputs = [task.inputs(size, batch) for task in tasks]
     runs = [partial(task, x) for task, x in zip(tasks, inputs, strict=True)]
     times: dict[str, Any] = dict(seconds=take_turns(runs, args.repeats, args.device))
     # A replay of CUDA graphs has no parts.
@@ -213,17 +243,12 @@ def markdown(results: dict[str, Any]) -> str:
     titles += [*(f'{name}, MiB' for name in (first, second)), 'ratio']
     titles += [f'{name}, of the matrix rate' for name in (first, second)]
     rows = [_line(row, results) for row in results['rows']]
-    memory = (
-        'Memory is what one run adds at its peak, in a process of its own: without weights, inputs '
-        'and optimiser state.'
-        if results['memory']
-        else 'Memory was not measured.'
-    )
     sections = [
         f'```bash\n{results["command"]}\n```\n',
         table(['', ''], machine),
         table(titles, rows),
-        f'Time is the median (fastest .. slowest). {memory}\n',
+        'Time is the median (fastest .. slowest). Memory, where it can be measured, is what a run '
+        'adds at its peak, in a process of its own: without weights, inputs and optimiser state.\n',
     ]
     for row in results['rows']:
         if 'parts' in row:

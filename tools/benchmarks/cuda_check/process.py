@@ -5,14 +5,13 @@ import signal
 import subprocess
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-# What ends a process group, and how many seconds it may take over it. Our tools write what they
-# have at the first, as at Ctrl-C.
-_ENDINGS = ((signal.SIGINT, 10), (signal.SIGTERM, 5), (signal.SIGKILL, 5))
-# That ending may take at most, so that callers can leave room for it.
-ENDING_SECONDS = sum(seconds for _, seconds in _ENDINGS)
+# A command that is stopped may take this long to write what it has, as at Ctrl-C. Callers leave
+# room for it.
+ENDING_SECONDS = 15
 
 
 class Ended(NamedTuple):
@@ -58,7 +57,6 @@ def run(
         )
         try:
             code = process.wait(max(seconds, 0))
-            # before those that are left say that they are ended
             lines = log.read_text(errors='replace').split('\n')
             last_line = next((line.strip() for line in reversed(lines) if line.strip()), '')
         except subprocess.TimeoutExpired:
@@ -66,33 +64,10 @@ def run(
         except KeyboardInterrupt:  # callers note what there is, and then stop
             interrupted = True
         finally:
-            _end_group(process)
+            with suppress(ProcessLookupError):  # nobody is left
+                os.killpg(process.pid, signal.SIGINT)
+                with suppress(subprocess.TimeoutExpired):
+                    process.communicate(timeout=ENDING_SECONDS)
+                os.killpg(process.pid, signal.SIGKILL)
+                process.communicate()
     return Ended(code, time.monotonic() - start, last_line, interrupted)
-
-
-def _end_group(process: subprocess.Popen) -> None:
-    """Ends a process and all that it started."""
-    for ending, seconds in _ENDINGS:
-        try:
-            os.killpg(process.pid, ending)
-        except ProcessLookupError:  # nobody is left
-            return
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline and _is_alive(process):
-            time.sleep(0.05)
-
-
-def _is_alive(process: subprocess.Popen) -> bool:
-    """Whether anything of a process's group still runs; see proc_pid_stat(5).
-
-    Zombies do not: where nobody takes the exit status of orphans, as in many containers, they stay.
-    """
-    process.poll()
-    for stat in Path('/proc').glob('[0-9]*/stat'):
-        try:
-            state, _, group = stat.read_text().rpartition(')')[2].split()[:3]
-        except OSError:  # gone
-            continue
-        if state != 'Z' and int(group) == process.pid:
-            return True
-    return False
