@@ -16,7 +16,7 @@ from .checkpoints import allow_mmengine_checkpoints  # noqa: E402
 from .configs import config_path, register_config_names  # noqa: E402
 from .deformable_attention import prepare_operator  # noqa: E402
 from .safetensors import register_safetensors  # noqa: E402
-from .test_time_augmentation import keep_scores_in_tta  # noqa: E402
+from .tta import keep_scores_in_tta  # noqa: E402
 
 allow_mmengine_checkpoints()
 keep_scores_in_tta()

@@ -6,7 +6,7 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from ...compat.test_time_augmentation import scores_kept
+from ...compat.tta import scores_kept
 from ...registry import register
 from .segmentor import FASegSegmentor
 
