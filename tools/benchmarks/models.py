@@ -3,7 +3,7 @@
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -87,7 +87,8 @@ class MeasuredModel(NamedTuple):
         model = revert_sync_batchnorm(build_model(self.cfg))  # there is one process
         logging.disable(logging.WARNING)  # OpenMMLab's lines about every parameter
         try:
-            model.init_weights()
+            with redirect_stdout(None):
+                model.init_weights()
         finally:
             logging.disable(logging.NOTSET)
         return model.to(device)

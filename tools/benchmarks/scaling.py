@@ -17,7 +17,7 @@ from mmseg_faseg.files import whole_file
 from .measure import describe_machine
 from .models import check_device, check_sizes, measured_model
 from .results import Report, at_least, check_folder, table
-from .speed import add_conditions, add_models, measure, spelled
+from .speed import add_conditions, add_models, measure_pair, spelled
 
 Row = dict[str, Any]
 
@@ -104,7 +104,7 @@ def measure_growth(args: argparse.Namespace, growth: dict[str, list[int]], repor
                 row |= (
                     _measure(args, workload) if fits else dict(skipped='a smaller one did not fit')
                 )
-                report.add('rows', row, f'{workload}: {_spelled_row(row)}')
+                report.add('rows', row, f'{name} {value}: {", ".join(_spelled_row(row))}')
             fits = 'skipped' not in known[workload]
         with whole_file(report.json.with_suffix('.png')) as temporary:
             draw(report.results, growth, temporary)
@@ -115,7 +115,7 @@ def _measure(args: argparse.Namespace, workload: Workload) -> Row:
         measured_model(config, None, workload.classes, workload.queries)
         for config in (args.config, args.other)
     )
-    row = measure(models, args.task, (workload.side, workload.side), workload.batch, args)
+    row = measure_pair(models, args.task, (workload.side, workload.side), workload.batch, args)
     if 'seconds' in row:
         row['seconds'] = [statistics.median(seconds) for seconds in row['seconds']]
     return row

@@ -148,12 +148,12 @@ def compare(
     report.write()
     for task in args.tasks:
         for size in sizes:
-            row = measure(models, task, size, args.batch, args, memory=not args.no_memory)
+            row = measure_pair(models, task, size, args.batch, args, memory=not args.no_memory)
             row |= dict(task=task, size=list(size))
             report.add('rows', row, _progress(row))
 
 
-def measure(
+def measure_pair(
     models: Pair, task: str, size: Size, batch: int, args: argparse.Namespace, memory: bool = True
 ) -> dict[str, Any]:
     """What two models take for a task.
