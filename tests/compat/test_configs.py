@@ -8,6 +8,7 @@ import pytest
 import yaml
 from mmdet.apis import init_detector
 from mmengine.config import Config
+from mmengine.config import utils as config_utils
 from mmseg.apis import MMSegInferencer, init_model
 
 from mmseg_faseg.compat import config_path
@@ -96,6 +97,7 @@ def parsed(monkeypatch):
         return load(stream, *args, **kwargs)
 
     monkeypatch.setattr(yaml, 'load', counted)
+    config_utils.load.cache_clear()
     return documents
 
 

@@ -71,7 +71,8 @@ def test_mmpretrain_that_was_imported_before_is_as_it_comes(monkeypatch):
 def broken(tmp_path, monkeypatch):
     """A package that breaks while imported, one that breaks when asked, and one that is whole."""
     (tmp_path / 'breaks.py').write_text('1 / 0')
-    (tmp_path / 'lazy.py').write_text('def __getattr__(name):\n    return 1 / 0')
+    lazy = 'def __getattr__(name):\n    if name == "name":\n        1 / 0\n    raise AttributeError'
+    (tmp_path / 'lazy.py').write_text(lazy)
     (tmp_path / 'whole.py').write_text('name = 1')
     monkeypatch.syspath_prepend(tmp_path)
 
