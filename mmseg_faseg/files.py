@@ -1,5 +1,6 @@
 """Files that are written whole or not at all."""
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,24 @@ def check_output(path: str | Path, suffix: str) -> None:
         raise UserError(f'the output {path} is a folder, not a file')
     if not path.absolute().parent.is_dir():
         raise UserError(f'there is no folder {path.parent} to write {path.name} to')
+
+
+def check_folder(path: str | Path, name: str) -> None:
+    """Checks, before any work is done, that a folder is there or can be made.
+
+    Args:
+        path: The folder.
+        name: What it is given by, such as ``'work_dir'``, for the error.
+
+    Raises:
+        UserError: There is a file in its place or above it, or nothing can be written there.
+    """
+    path = Path(path).expanduser().absolute()
+    there = next(folder for folder in (path, *path.parents) if folder.exists())
+    if not there.is_dir():
+        raise UserError(f'{name} must be a folder, got {path}, where {there} is a file')
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f'{name} is {path}, but nothing can be written to {there}')
 
 
 @contextmanager

@@ -2,5 +2,5 @@
 # Shows the CUDA path on a GPU in one report; see docs/benchmarks/README.md, or --help.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
-"$root/tools/install.sh"
+MMCV=${MMCV:-compiled} "$root/tools/install.sh"
 exec "$root/.venv/bin/python" "$root/tools/cuda_check.py" "$@"

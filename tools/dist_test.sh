@@ -7,6 +7,7 @@ set -euo pipefail
 config=$1 checkpoint=$2 gpus=$3
 shift 3
 tools=$(dirname "$0")
+[[ $gpus =~ ^[1-9][0-9]*$ ]] || { echo "error: GPUS must be a number of at least 1, got $gpus" >&2; exit 2; }
 
 PYTHONPATH="$tools/..${PYTHONPATH:+:$PYTHONPATH}" exec "${PYTHON:-python}" -m torch.distributed.run \
     --nnodes="${NNODES:-1}" \

@@ -132,6 +132,7 @@ def datasets_of(dataloader: ConfigDict | None) -> Iterator[ConfigDict]:
 def _check_option_names(cfg: Config, options: dict[str, Any]) -> None:
     """Finds misspelled keys, which MMEngine would add to the config and never read."""
     known = {*cfg.keys(), *inspect.signature(Runner).parameters, *_OTHER_KEYS}
+    known.discard('backbone_settings')  # merged into the model already: nobody reads it any more
     wrong = []
     for option in options:
         *parents, _ = option.split('.')

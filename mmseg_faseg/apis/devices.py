@@ -20,7 +20,7 @@ def prepare_devices(cfg: Config) -> None:
         UserError: There are fewer GPUs than processes on this machine.
     """
     if get_device() != 'cpu':
-        check_visible_gpus(cfg.launcher)
+        check_launcher(cfg.launcher)
         return
     if _replace_sync_bn(cfg.model):
         print('No GPU: SyncBN does not run here and is replaced by BN', flush=True)
@@ -46,12 +46,17 @@ def leave_process_group() -> None:
         torch.distributed.destroy_process_group()
 
 
-def check_visible_gpus(launcher: str) -> None:
-    """Checks that each process of a distributed run on GPUs has one of its own.
+def check_launcher(launcher: str) -> None:
+    """Checks that the launcher did its part, and that on GPUs each process has one of its own.
 
     Raises:
-        UserError: There are fewer GPUs than processes on this machine.
+        UserError: torchrun did not start this, or there are fewer GPUs than processes.
     """
+    if launcher == 'pytorch' and 'RANK' not in os.environ:
+        raise UserError(
+            '--launcher pytorch is for processes that torchrun starts, as tools/dist_train.sh and '
+            'tools/dist_test.sh do; leave it out for one process'
+        )
     names = ('LOCAL_WORLD_SIZE', 'SLURM_NTASKS_PER_NODE')
     processes = next((int(os.environ[name]) for name in names if name in os.environ), 1)
     visible = torch.cuda.device_count()

@@ -8,10 +8,12 @@ from mmengine.runner import Runner, find_latest_checkpoint
 
 from ..checkpoints.read import check_checkpoint, refused_checkpoints
 from ..errors import UserError
+from ..files import check_folder
 from ..models import FASegSegmentor
 from .checks import check_data, check_pretrained, pretrained_weights
-from .devices import check_visible_gpus, leave_process_group, prepare_devices
+from .devices import check_launcher, leave_process_group, prepare_devices
 from .gpu_memory import explained_out_of_memory
+from .model import build_model
 
 
 def train(cfg: Config, *, resume: bool = False, amp: bool = False, launcher: str = 'none') -> None:
@@ -29,13 +31,15 @@ def train(cfg: Config, *, resume: bool = False, amp: bool = False, launcher: str
             the GPU has too little memory.
     """
     cfg.launcher = launcher
-    check_visible_gpus(launcher)
+    check_launcher(launcher)
+    check_folder(cfg.work_dir, 'work_dir')
     if amp:
         _enable_amp(cfg)
     start = cfg.get('load_from') or (_latest_checkpoint(cfg.work_dir) if resume else None)
     if start:
         check_checkpoint(start)
     cfg.resume = resume and bool(start)
+    _check_model(cfg)
     loops = [name for name in ('train', 'val') if cfg.get(f'{name}_cfg')]
     check_data(cfg, [f'{loop}_dataloader' for loop in loops])
     if not start:
@@ -80,10 +84,12 @@ def test(
     cfg.launcher = launcher
     cfg.load_from = checkpoint
     cfg.resume = False
-    check_visible_gpus(launcher)
+    check_launcher(launcher)
+    check_folder(cfg.work_dir, 'work_dir')
     for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler'):
         cfg.pop(key, None)  # MMSegmentation's visualization hook would build the training data
     check_checkpoint(checkpoint)
+    _check_model(cfg)
     if show or show_dir:
         _enable_visualization(cfg, show, show_dir, wait_time)
     if tta:
@@ -99,6 +105,12 @@ def test(
         metrics = _build_runner(cfg).test()
     leave_process_group()
     return metrics
+
+
+def _check_model(cfg: Config) -> None:
+    """Builds the model once, so that what is wrong with it is said before data is looked at."""
+    if isinstance(cfg.get('model'), dict) and 'backbone' in cfg.model:
+        build_model(cfg)
 
 
 def _latest_checkpoint(work_dir: str) -> str | None:

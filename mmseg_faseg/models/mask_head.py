@@ -103,15 +103,7 @@ class MaskHead(MaskLosses):
                 positional_encoding=positional_encoding,
             )
         )
-        self.positional_query = MODELS.build(
-            dict(type='DynamicFocusPositionalQuery', embed_dims=feat_channels)
-            | (positional_query or {})
-        )
-        if not isinstance(self.positional_query, PositionalQuery):
-            raise TypeError(
-                'positional_query must be a PositionalQuery, with first() and next(), got '
-                f'{type(self.positional_query).__name__}'
-            )
+        self.positional_query = _build_positional_query(positional_query, feat_channels)
         self.transformer_decoder = FASegTransformerDecoder(
             num_levels=num_transformer_feat_level,
             mask_threshold=mask_threshold,
@@ -130,14 +122,18 @@ class MaskHead(MaskLosses):
             Conv2d(feat_channels, width, 1) if enforce_decoder_input_project else nn.Identity()
             for _ in range(num_transformer_feat_level)
         )
+        self._init_embeddings(num_queries, feat_channels, out_channels)
+
+    def _init_embeddings(self, num_queries: int, feat_channels: int, out_channels: int) -> None:
+        """The queries, and the networks that predict from them."""
         self.query_embed = nn.Embedding(num_queries, feat_channels)
         # DistributedDataParallel waits for the gradient of every parameter that may have one.
         self.query_embed.requires_grad_(
             self.positional_query.reads_embed or self.transformer_decoder.reads_embed
         )
         self.query_feat = nn.Embedding(num_queries, feat_channels)
-        self.level_embed = nn.Embedding(num_transformer_feat_level, feat_channels)
-        self.cls_embed = nn.Linear(feat_channels, num_classes + 1)
+        self.level_embed = nn.Embedding(self.num_transformer_feat_level, feat_channels)
+        self.cls_embed = nn.Linear(feat_channels, self.num_classes + 1)
         self.mask_embed = nn.Sequential(
             nn.Linear(feat_channels, feat_channels),
             nn.ReLU(inplace=True),
@@ -226,6 +222,17 @@ def _build_pixel_decoder(config: ConfigDict) -> FASegPixelDecoder:
             'positional encodings; FASegPixelDecoder takes the same settings and weights'
         )
     return MODELS.build(config)
+
+
+def _build_positional_query(config: dict | None, width: int) -> PositionalQuery:
+    default = dict(type='DynamicFocusPositionalQuery', embed_dims=width)
+    positional_query = MODELS.build(default | (config or {}))
+    if not isinstance(positional_query, PositionalQuery):
+        raise TypeError(
+            'positional_query must be a PositionalQuery, with first() and next(), got '
+            f'{type(positional_query).__name__}'
+        )
+    return positional_query
 
 
 def _tokens(features: Tensor) -> Tensor:

@@ -147,6 +147,7 @@ def test_more_processes_than_gpus_is_one_line(monkeypatch):
     from mmseg_faseg.apis import UserError, devices
 
     monkeypatch.setattr(devices, 'get_device', lambda: 'cuda')
+    monkeypatch.setenv('RANK', '0')
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: 1)
     monkeypatch.setenv('LOCAL_WORLD_SIZE', '2')

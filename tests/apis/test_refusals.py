@@ -30,8 +30,41 @@ def test_more_processes_than_gpus(toy, run, monkeypatch):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: 1)
     monkeypatch.setenv('LOCAL_WORLD_SIZE', '2')
+    monkeypatch.setenv('RANK', '0')
     with pytest.raises(apis.UserError, match='2 processes .* but 1 GPUs'):
         run(toy, launcher='pytorch')
+
+
+@pytest.mark.parametrize('run', [apis.train, lambda cfg, **more: apis.test(cfg, 'any.pth', **more)])
+def test_a_launcher_that_did_not_start_this(toy, run, monkeypatch):
+    monkeypatch.delenv('RANK', raising=False)
+    with pytest.raises(apis.UserError, match='--launcher pytorch is for .* torchrun'):
+        run(toy, launcher='pytorch')
+
+
+@pytest.mark.parametrize('run', [apis.train, lambda cfg: apis.test(cfg, 'any.pth')])
+@pytest.mark.parametrize('below', ['', '/run'])
+def test_the_work_dir_is_a_file(toy, run, below, tmp_path):
+    file = tmp_path / 'notes.txt'
+    file.touch()
+    toy.work_dir = f'{file}{below}'
+    with pytest.raises(apis.UserError, match='work_dir must be a folder, got .* is a file'):
+        run(toy)
+
+
+@pytest.mark.parametrize(
+    ('key', 'value', 'message'),
+    [('num_queries', 0, 'num_queries must be at least 1'), ('nonsense', 1, "argument 'nonsense'")],
+)
+def test_a_model_that_cannot_be_built(toy, key, value, message):
+    toy.model.decode_head[key] = value
+    with pytest.raises(apis.UserError, match=f'cannot be built: .*{message}'):
+        apis.train(toy)
+
+
+def test_a_setting_that_only_base_files_read():
+    with pytest.raises(apis.UserError, match="the config has no 'backbone_settings'"):
+        apis.load_config('mmseg_faseg::faseg_toy.py', {'backbone_settings.x': 1})
 
 
 def test_out_is_a_file(toy, tmp_path):

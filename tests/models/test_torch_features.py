@@ -18,6 +18,17 @@ class FromMaps(torch.nn.Module):
         return self.head.predict_masks(maps)
 
 
+class ClassMap(torch.nn.Module):
+    """A segmentor as a function of images."""
+
+    def __init__(self, segmentor):
+        super().__init__()
+        self.segmentor = segmentor
+
+    def forward(self, images):
+        return self.segmentor.predict(images)[0].pred_sem_seg.data
+
+
 def maps(*size, batch=2):
     return feature_maps(*size, batch=batch, dtype=torch.float32)
 
@@ -33,6 +44,17 @@ def test_a_trace_holds_for_its_size_and_refuses_others():
         for other in (maps(96, 96), maps(64, 96, batch=1)):
             with pytest.raises(torch.jit.Error, match='images of the size that it was made with'):
                 traced(*other)
+
+
+@pytest.mark.filterwarnings('ignore::torch.jit.TracerWarning')
+def test_a_trace_of_the_segmentor_tells_sizes_with_equal_maps_apart():
+    """Maps of 63 x 63 and of 64 x 64 pixels have the same sizes."""
+    class_map, image = ClassMap(build_segmentor()), torch.randn(1, 3, 64, 64)
+    traced = torch.jit.trace(class_map, image, check_trace=False)
+    assert torch.equal(traced(image.flip(-1)), class_map(image.flip(-1)))
+    for height, width in [(63, 63), (64, 63), (96, 64)]:
+        with pytest.raises(torch.jit.Error, match='images of the size that it was made with'):
+            traced(torch.randn(1, 3, height, width))
 
 
 def test_dynamic_quantisation_keeps_nearly_all_classes():

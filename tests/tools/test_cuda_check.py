@@ -1,6 +1,6 @@
 """The check of the CUDA path: its steps, its time limit, going on, and its report.
 
-What the steps call is faked, but for a slow test of everything that needs no GPU.
+What the steps call is faked, but for one test of everything that needs no GPU.
 """
 
 import json

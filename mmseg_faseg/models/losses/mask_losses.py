@@ -90,7 +90,10 @@ class MaskLosses(BaseModule):
 
         Raises:
             FloatingPointError: If logits are not finite.
+            ValueError: If the head was built without ``train_cfg``.
         """
+        if not self.train_cfg:
+            raise ValueError('losses need train_cfg, with assigner and sampler; got none')
         if type(self.sampler) is not MaskPseudoSampler or not has_known_costs(self.assigner):
             return _OneByOne(self).loss_by_feat(
                 list(class_logits), masks.tensors(), targets.instances(), targets.img_metas

@@ -12,6 +12,7 @@ from ..mask2former_init import load_mask2former
 from ..merging.rows import Box, MaskRows, Window
 from ..merging.semantic import predict_classes
 from ..ops.cuda_graphs import CudaGraphs
+from ..ops.tracing import refuse_other_sizes
 
 
 @register
@@ -75,6 +76,10 @@ class FASegSegmentor(EncoderDecoder):
             self.graphs.clear()
         return super()._apply(*args, **kwargs)
 
+    def extract_feat(self, inputs: Tensor) -> list[Tensor]:
+        """Features of images (B, 3, H, W); a trace of it refuses images of another size."""
+        return super().extract_feat(*refuse_other_sizes([inputs]))
+
     def val_step(self, data: dict) -> SampleList:
         """As :meth:`test_step`."""
         return self.test_step(data)
@@ -91,12 +96,12 @@ class FASegSegmentor(EncoderDecoder):
         Returns:
             As :meth:`predict`.
         """
-        inputs = data['inputs']
+        inputs = data.get('inputs', ()) if isinstance(data, dict) else ()
         if len({image.shape for image in inputs}) <= 1:
             return super().test_step(data)
         results = []
         for i in range(len(inputs)):
-            alone = {key: values[i : i + 1] for key, values in data.items()}
+            alone = {key: values and values[i : i + 1] for key, values in data.items()}
             results += super().test_step(alone)
         return results
 
@@ -112,7 +117,7 @@ class FASegSegmentor(EncoderDecoder):
             The samples with ``pred_sem_seg`` (1, H, W), int64, at the original size, and with
             ``seg_logits`` (K, H, W) if ``keep_scores``.
         """
-        size = (inputs.shape[-2], inputs.shape[-1])
+        size = (int(inputs.shape[-2]), int(inputs.shape[-1]))  # in a trace they are tensors
         if data_samples is None:
             data_samples = [
                 SegDataSample(metainfo=dict(ori_shape=size, img_shape=size)) for _ in inputs

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from mmengine.model import BaseDataPreprocessor
 from mmseg.models import EncoderDecoder
 
 from mmseg_faseg.models.merging import rows as merging_rows
@@ -164,6 +165,13 @@ def test_images_of_different_sizes_are_predicted_as_if_alone(step):
             assert result.pred_sem_seg.data.shape == (1, *SIZES[i])
             assert torch.equal(result.pred_sem_seg.data, expected.pred_sem_seg.data)
     assert len(results) == len(SIZES)
+
+
+def test_what_is_no_batch_of_a_loader_goes_through_as_it_is():
+    model = build_segmentor()
+    model.data_preprocessor = BaseDataPreprocessor()
+    (result,) = model.test_step((torch.randn(1, 3, 64, 96), None))
+    assert result.pred_sem_seg.data.shape == (1, 64, 96)
 
 
 def test_images_of_one_size_stay_one_batch(monkeypatch):
