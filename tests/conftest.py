@@ -12,7 +12,6 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')
 import cv2
 import numpy as np
 import pytest
-from mmengine.runner import set_random_seed
 
 import mmseg_faseg  # noqa: F401  before any of OpenMMLab's packages, as in a config
 from tests.helpers.parity import converted  # noqa: F401  a fixture
@@ -106,12 +105,6 @@ default_hooks = dict(
 randomness = dict(seed=0)
 {more}
 """
-
-
-@pytest.fixture(autouse=True)
-def same_random_numbers():
-    """A test draws the same numbers in every run; augmentations hit upon every corner case one day."""
-    set_random_seed(0)
 
 
 @pytest.fixture(scope='session')

@@ -246,6 +246,7 @@ def test_small_images_are_padded_with_grey_before_normalisation(name, crop, tmp_
     cfg = load(name)
     write_data(tmp_path, name, 50, 60)
     cfg.train_dataloader.dataset.pipeline[2].scales = [crop // 2]
+    np.random.seed(0)  # distortion makes some pixel of the image that very grey one day
     data = dataset(cfg, tmp_path, 'train')[0]
     image, labels = data['inputs'], data['data_samples'].gt_sem_seg.data
     assert (image.dtype, image.shape) == (torch.uint8, (3, crop, crop))
