@@ -1,5 +1,6 @@
 """What has to change in a run when there is no GPU, or fewer than processes."""
 
+import gc
 import os
 
 import torch
@@ -42,6 +43,7 @@ def leave_process_group() -> None:
     Left to the interpreter's exit, threads of gloo may outlive it, and the process aborts.
     """
     if is_distributed():
+        gc.collect()  # a model in DDP holds the group, and with it threads, beyond its end
         barrier()
         torch.distributed.destroy_process_group()
 

@@ -49,6 +49,7 @@ def train(cfg: Config, *, resume: bool = False, amp: bool = False, launcher: str
         _forget_pretrained(runner)
     with refused_checkpoints(start), explained_out_of_memory(runner):
         runner.train()
+    del runner
     leave_process_group()
 
 
