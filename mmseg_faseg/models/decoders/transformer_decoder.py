@@ -59,7 +59,7 @@ class FASegDecoderLayer(Mask2FormerTransformerDecoderLayer):
     ) -> tuple[Tensor, Tensor | None]:
         """Runs the layer.
 
-        Tensors are arguments of their own, by position: activation checkpointing follows no others.
+        Arguments go by position: MMEngine's activation checkpointing passes no others on.
 
         Args:
             query: (B, Q, C).
