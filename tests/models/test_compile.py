@@ -1,9 +1,11 @@
-"""``torch.compile`` of the head: one graph, the same numbers."""
+"""``torch.compile`` of the head in one graph and of whole models: the same numbers at any size."""
 
 import pytest
 import torch
+from mmengine.structures import PixelData
 
 from tests.helpers.small_head import build_head, feature_maps, head_config
+from tests.helpers.small_segmentor import build_segmentor, sample
 
 SIZE = (64, 96)
 # A layer on each level, the second round's first, and one layer in the encoder.
@@ -53,3 +55,46 @@ def test_generated_code_gives_the_same_predictions():
     with torch.no_grad():
         for got, expected in zip(compiled(x), head.predict_masks(x), strict=True):
             torch.testing.assert_close(got, expected, rtol=0, atol=1e-4)
+
+
+SIZES = [(64, 64), (64, 96)]  # for the second the compiler makes a graph for all sizes
+
+
+@pytest.mark.compile
+def test_generated_code_of_a_model_predicts_at_a_second_size():
+    model = build_segmentor(**LAYERS)
+    model.keep_scores = True
+    compiled = torch.compile(model.forward)
+    for size in SIZES:
+        images = torch.rand(1, 3, *size)
+        got, expected = (
+            forward(images, [sample(size, size)], mode='predict')[0].seg_logits.data
+            for forward in (compiled, model.forward)
+        )
+        torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.compile
+def test_compiled_training_at_a_second_size():
+    """What ``compile=True`` of MMEngine's runner compiles."""
+    model = build_segmentor(**LAYERS).train()
+    compiled = torch.compile(model.forward, backend='aot_eager')
+    for size in SIZES:
+        got, expected = (_losses_and_gradients(model, f, size) for f in (compiled, model.forward))
+        torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
+
+
+def _losses_and_gradients(model, forward, size):
+    torch.manual_seed(0)  # batch norm and the points at which losses are taken
+    model.zero_grad()
+    images = torch.rand(2, 3, *size)
+    samples = [sample(size, size) for _ in images]
+    for data_sample in samples:
+        labels = torch.randint(0, 4, (1, size[0] // 16, size[1] // 16))
+        data_sample.gt_sem_seg = PixelData(
+            data=labels.repeat_interleave(16, 1).repeat_interleave(16, 2)
+        )
+    losses = forward(images, samples, mode='loss')
+    model.parse_losses(losses)[0].backward()
+    gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    return {name: loss.detach() for name, loss in losses.items()} | gradients
