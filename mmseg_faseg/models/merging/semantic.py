@@ -37,11 +37,6 @@ def score_chunks(rows: MaskRows, class_probs: Sequence[Tensor]) -> Iterator[tupl
     return rows.chunks([merge_by_class(probs) for probs in class_probs], class_probs[0].shape[-1])
 
 
-def class_map(scores: Tensor) -> Tensor:
-    """Classes (...) of scores (..., K); of one class, 1 where its score exceeds 0.5, else 0."""
-    return scores.argmax(-1) if scores.shape[-1] > 1 else scores[..., 0] > 0.5
-
-
 def class_scores(class_probs: Tensor, mask_logits: Tensor, size: tuple[int, int]) -> Tensor:
     """Class scores of images at the size of the network's input.
 
@@ -79,7 +74,7 @@ def predict_classes(
     classes = torch.empty(1, *rows.ori_shape, dtype=torch.long, device=rows.device)
     kept = None
     for where, scores in score_chunks(rows, class_probs):
-        classes[0, where] = class_map(scores)
+        classes[0, where] = scores.argmax(-1)
         if keep_scores:
             if kept is None:
                 kept = scores.new_empty(scores.shape[-1], *rows.ori_shape)

@@ -24,15 +24,17 @@ class FASegHead(MaskHead, Mask2FormerHead):
 
     Args:
         in_channels (Sequence[int]): Channels of the backbone's maps, finest first.
-        num_classes (int): Number of classes K; the one place where it is set.
+        num_classes (int): Number of classes K, at least 2; the one place where it is set. A class
+            map says for every pixel which class it is, so one class alone says nothing: what is not
+            a car is 'background'.
         align_corners (bool): For MMSegmentation's ``EncoderDecoder``, when it resizes scores.
         ignore_index (int): Label id without a class.
         test_cfg (dict, optional): Not used by the head itself.
         **kwargs: As in :class:`mmseg_faseg.models.mask_head.MaskHead`.
-    """
 
-    # With one class EncoderDecoder predicts it where sigmoid(score) exceeds this: a score of 0.5.
-    threshold = torch.tensor(0.5).sigmoid().item()
+    Raises:
+        ValueError: ``num_classes`` is less than 2.
+    """
 
     def __init__(
         self,
@@ -44,6 +46,11 @@ class FASegHead(MaskHead, Mask2FormerHead):
         test_cfg: dict | None = None,
         **kwargs,
     ) -> None:
+        if num_classes < 2:
+            raise ValueError(
+                f'num_classes is {num_classes}, semantic segmentation needs two: name what is not '
+                "the class, as in classes=('background', 'car') with label ids 0 and 1"
+            )
         MaskHead.__init__(self, in_channels, num_classes, **kwargs)
         self.out_channels = num_classes  # what EncoderDecoder means by it
         self.align_corners = align_corners

@@ -22,9 +22,6 @@ class FASegSegmentor(EncoderDecoder):
     ``EncoderDecoder`` holds the scores of every class at full size twice: 2.3 GiB for 150 classes
     at 1024 x 2048. Here a few rows of them live at a time; the class map is the same.
 
-    With one class the map is 1 where its score exceeds 0.5 and 0 elsewhere, as in
-    ``EncoderDecoder``.
-
     Args:
         keep_scores (bool): Whether predictions keep their class scores, as ``seg_logits``
             (K, H, W), beside the class map.
@@ -35,6 +32,11 @@ class FASegSegmentor(EncoderDecoder):
             and mask logits, as CUDA graphs; see :class:`CudaGraphs` in ``cuda_graphs.py``. Without
             a GPU it has no effect.
         **kwargs: As in :class:`mmseg.models.EncoderDecoder`.
+
+    Raises:
+        TypeError: ``decode_head`` makes no masks.
+        ValueError: ``test_cfg`` has another mode than 'whole' and 'slide', or its windows are not
+            two numbers or leave out part of the image.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class FASegSegmentor(EncoderDecoder):
                 'FASegSegmentor needs a decode_head with predict_masks, such as FASegHead; '
                 f'got {type(self.decode_head).__name__}, which EncoderDecoder can run'
             )
+        check_windows(self.test_cfg)
         self.keep_scores = keep_scores
         self.mask2former = mask2former
         self.graphs = CudaGraphs() if cuda_graphs else None
@@ -140,13 +143,11 @@ class FASegSegmentor(EncoderDecoder):
     def _predict_windows(self, inputs: Tensor) -> tuple[list[Box], list[tuple[Tensor, Tensor]]]:
         """Runs the network on every window: where it lies, class probabilities and mask logits."""
         height, width = inputs.shape[-2:]
-        mode = (self.test_cfg or {}).get('mode', 'whole')
-        if mode == 'whole':
+        check_windows(self.test_cfg)  # again: it may have been changed since
+        if (self.test_cfg or {}).get('mode', 'whole') == 'whole':
             boxes = [(0, 0, height, width)]
-        elif mode == 'slide':
-            boxes = _grid(height, width, self.test_cfg['crop_size'], self.test_cfg['stride'])
         else:
-            raise ValueError(f"test_cfg.mode must be 'whole' or 'slide', got {mode!r}")
+            boxes = _grid(height, width, self.test_cfg['crop_size'], self.test_cfg['stride'])
         predictions = []
         for top, left, h, w in boxes:
             window = inputs[..., top : top + h, left : left + w]
@@ -160,6 +161,41 @@ class FASegSegmentor(EncoderDecoder):
     def _network(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Class probabilities (B, Q, K) and mask logits (B, Q, H / 4, W / 4) of images."""
         return self.decode_head.predict_masks(self.extract_feat(images))
+
+
+def check_windows(test_cfg: dict | None) -> None:
+    """Checks how a segmentor's ``test_cfg`` cuts images into windows.
+
+    Raises:
+        ValueError: The mode is neither 'whole' nor 'slide'; in slide mode, ``crop_size`` or
+            ``stride`` is missing or not two positive integers, or the stride is larger than the
+            window, which leaves pixels out.
+    """
+    test_cfg = test_cfg or {}
+    mode = test_cfg.get('mode', 'whole')
+    if mode not in ('whole', 'slide'):
+        raise ValueError(f"test_cfg.mode must be 'whole' or 'slide', got {mode!r}")
+    if mode == 'whole':
+        return
+    for name in ('crop_size', 'stride'):
+        if not _is_pair(test_cfg.get(name)):
+            raise ValueError(
+                f'test_cfg.{name} must be two positive integers (height, width) where mode is '
+                f"'slide', got {test_cfg.get(name)!r}"
+            )
+    if any(
+        step > side for side, step in zip(test_cfg['crop_size'], test_cfg['stride'], strict=True)
+    ):
+        raise ValueError(
+            f'test_cfg.stride {tuple(test_cfg["stride"])} is larger than test_cfg.crop_size '
+            f'{tuple(test_cfg["crop_size"])}: the pixels between two windows would be in none; '
+            'two thirds of the window are usual'
+        )
+
+
+def _is_pair(value: object) -> bool:
+    is_sequence = isinstance(value, list | tuple) and len(value) == 2
+    return is_sequence and all(isinstance(side, int) and side > 0 for side in value)
 
 
 def _mask_rows(windows: list[Window], size: tuple[int, int], img_meta: dict) -> MaskRows:

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from ...compat.tta import scores_kept
 from ...registry import register
-from .segmentor import FASegSegmentor
 
 
 @register
@@ -76,8 +75,6 @@ class FASegTTAModel(BaseTTAModel):
     def _set_prediction(self, sample: SegDataSample, scores: Tensor, keep_scores: bool) -> None:
         if len(scores) > 1:
             classes = scores.argmax(dim=0, keepdim=True)
-        elif isinstance(self.module, FASegSegmentor):
-            classes = (scores > 0.5).long()
         else:  # EncoderDecoder has already put a sigmoid over the one class's score
             classes = (scores > self.module.decode_head.threshold).long()
         sample.pred_sem_seg = PixelData(data=classes)

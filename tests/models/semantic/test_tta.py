@@ -204,11 +204,10 @@ def test_the_metric_takes_the_result(batch):
     assert metric.evaluate(1)['mIoU'] == 100
 
 
-@pytest.mark.parametrize('num_classes', [1, 3])
-def test_with_faseg(batch, num_classes):
+def test_with_faseg(batch):
     cfg = load('faseg_swin-t_ade20k')
     cfg.model.backbone = BACKBONE
-    cfg.model.decode_head = head_config(in_channels=[4, 8, 16, 32], num_classes=num_classes)
+    cfg.model.decode_head = head_config(in_channels=[4, 8, 16, 32], num_classes=3)
     torch.manual_seed(0)
     segmentor = MODELS.build(cfg.model).eval()
     segmentor.init_weights()
@@ -216,6 +215,5 @@ def test_with_faseg(batch, num_classes):
     expected = plain_mean(segmentor, batch)
     segmentor.keep_scores = False
     (result,) = MODELS.build(cfg.tta_model | dict(module=segmentor)).test_step(batch)
-    classes = expected.argmax(0, keepdim=True) if num_classes > 1 else expected > 0.5
-    assert torch.equal(result.pred_sem_seg.data, classes.long())
+    assert torch.equal(result.pred_sem_seg.data, expected.argmax(0, keepdim=True))
     assert 'seg_logits' not in result
