@@ -1,6 +1,7 @@
 """A tiny model, tiny images and a way to call the tools, shared by the tests of the whole path."""
 
 import os
+import tempfile
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -8,6 +9,8 @@ from types import SimpleNamespace
 
 # One thread for each process of pytest-xdist, and read when PyTorch is imported.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
+# Each run starts without memories of earlier ones.
+os.environ['XDG_CACHE_HOME'] = tempfile.mkdtemp(prefix='mmseg_faseg_cache_')
 
 import cv2
 import numpy as np

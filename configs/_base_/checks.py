@@ -1,7 +1,9 @@
-# Before training time is spent: what will run is said, and the data and a checkpoint to start from
-# are looked at.
+# Before training time is spent: what will run is said, and the settings, the data and a checkpoint
+# to start from are looked at. docs/checks.md has the names of all checks, for skip_checks.
+skip_checks = []
 custom_hooks = [
     dict(type='RunStartHook'),
+    dict(type='SettingsCheckHook'),
     dict(type='DataCheckHook'),
     dict(type='CheckpointCheckHook'),
 ]

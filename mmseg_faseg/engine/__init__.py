@@ -4,6 +4,7 @@ from .log_processor import LossKindsLogProcessor
 from .optimizer import FASegOptimWrapperConstructor
 from .run_start import RunStartHook
 from .runner import ReadableRunner
+from .settings_check import SettingsCheckHook, SettingsMismatchError
 from .time_limit import TimeLimitHook
 
 __all__ = [
@@ -14,5 +15,7 @@ __all__ = [
     'LossKindsLogProcessor',
     'ReadableRunner',
     'RunStartHook',
+    'SettingsCheckHook',
+    'SettingsMismatchError',
     'TimeLimitHook',
 ]

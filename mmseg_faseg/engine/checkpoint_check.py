@@ -1,7 +1,7 @@
 """Refuses checkpoints of another model, which MMEngine would load in part and go on."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -11,6 +11,8 @@ from mmengine.registry import HOOKS
 from mmengine.runner import BaseLoop, Runner
 
 from ..errors import UserError
+from .checks.names import CHECKS
+from .checks.report import Report, skipped_checks
 
 # What depends on the number of classes: new classes get new weights.
 _PER_CLASS = re.compile(r'(^|\.)(cls_embed|class_weight)(\.|$)')
@@ -38,6 +40,7 @@ class CheckpointCheckHook(Hook):
         """Checks a checkpoint that has been read but not yet loaded into the model."""
         name = runner._load_from or 'the latest checkpoint'
         weights = _weights_of(checkpoint, name)
+        report = Report(skipped_checks(runner.cfg.get('skip_checks'), CHECKS))
         if isinstance(checkpoint.get('meta'), dict):
             # `Runner.resume` would run this entry as Python code. MMEngine does not write it.
             checkpoint['meta'].pop('config', None)
@@ -47,6 +50,9 @@ class CheckpointCheckHook(Hook):
         if not fine_tuning:
             unused = [key for key in differences.unexpected if key.startswith(_UNUSED_IN_TEST)]
             differences.unexpected = [key for key in differences.unexpected if key not in unused]
+        if not reshaped:  # else the classes are others on purpose
+            for text in _other_names(checkpoint, runner, name):
+                report.warn('class_names_of_checkpoint', text)
         problem = differences.describe(without=reshaped)
         if problem:
             hint = ' (weights of a backbone alone go to its init_cfg)' if fine_tuning else ''
@@ -57,6 +63,21 @@ class CheckpointCheckHook(Hook):
                 f'Fine-tuning from {name}: {taken} tensors taken; new, because their shape depends '
                 f'on the classes: {", ".join(sorted(reshaped)) or "none"}; left: none'
             )
+
+
+def _other_names(checkpoint: dict, runner: Runner, name: str) -> Iterator[str]:
+    """Says where a class of the checkpoint has another name in the data."""
+    meta = checkpoint.get('meta')
+    trained_on = meta.get('dataset_meta') if isinstance(meta, dict) else None
+    theirs = trained_on.get('classes') if isinstance(trained_on, dict) else None
+    loops = (runner._test_loop, runner._val_loop, runner._train_loop)
+    datasets = [loop.dataloader.dataset for loop in loops if isinstance(loop, BaseLoop)]
+    ours = datasets[0].metainfo.get('classes') if datasets else None
+    if isinstance(theirs, list | tuple) and isinstance(ours, list | tuple):
+        for label, (mine, other) in enumerate(zip(ours, theirs, strict=False)):
+            if mine != other:
+                yield f'class {label} is {mine!r} in the data, but was {other!r} for {name}'
+                return
 
 
 class Differences:

@@ -1,26 +1,34 @@
-"""Finds what is wrong with a data set before training time is spent on it."""
+"""Finds what is wrong with data sets before training time is spent on them."""
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from io import BytesIO
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
-from mmcv.transforms import LoadImageFromFile
-from mmengine import dist, fileio
+import torch
+from mmengine import dist
 from mmengine.dataset import BaseDataset
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
-from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import DATASETS
-from PIL import Image, UnidentifiedImageError
-from torch import nn
+from rich.console import Console
+from rich.progress import track
+from torch.utils.data import DataLoader, Subset
 
 from ..errors import UserError
+from .checks import datasets as dataset_checks
+from .checks.names import CHECKS
+from .checks.pairs import Expected
+from .checks.reading import PairReader, Seen
+from .checks.report import Report, skipped_checks
+from .checks.seen import SeenFiles
+from .checks.settings import segmentor
 
-_SHOWN = 10  # problems named in an error; the rest is counted
+_FEW = 64  # pairs that are read before other processes have started
+_PER_TASK = 8  # pairs that a process reads at a time
 
 
 class DataMismatchError(UserError):
@@ -29,68 +37,117 @@ class DataMismatchError(UserError):
 
 @HOOKS.register_module()
 class DataCheckHook(Hook):
-    """Reads every annotation once before a run starts, and stops with one clear error.
+    """Reads every image and label map once before a run starts, and stops with one clear error.
 
-    Looked for: fewer or more classes in the model than in the data set; images without an
-    annotation; annotations of another size than their image, or with several channels; label ids
-    that are no class of the model. Label maps are read by the data set's own ``LoadAnnotations``,
-    so ``reduce_zero_label`` and chosen classes are honoured. Data sets whose pipeline loads no
-    annotations are left alone. In a distributed run each process checks its share, and all of
-    them stop.
+    They are read by the data set's own pipeline, up to the last transform that loads or that does
+    not come with OpenMMLab, so that chosen classes, ``reduce_zero_label``, loaders of one's own and
+    ids mapped later are honoured. What is looked for, by name: ``docs/data.md``, or
+    ``mmseg_faseg/engine/checks``. ``skip_checks`` of the config, a list of names, leaves some out.
+    Data sets whose pipeline loads no labels are left alone.
+
+    Sound files are remembered in the user's cache folder and read again when they change. In a
+    distributed run each process checks its share, and all of them stop.
 
     Args:
         max_files: Check this many images of each data set, evenly spread; None for all.
-        num_threads: Files read at a time.
+        num_workers: Processes that read; None for one per core, up to 8.
 
     Raises:
         ValueError: An argument is out of range.
         DataMismatchError: When a run starts: names the files and what is wrong with them.
     """
 
-    def __init__(self, max_files: int | None = None, num_threads: int = 8) -> None:
+    def __init__(self, max_files: int | None = None, num_workers: int | None = None) -> None:
         if max_files is not None and max_files < 1:
             raise ValueError(f'max_files must be None or at least 1, got {max_files}')
-        if num_threads < 1:
-            raise ValueError(f'num_threads must be at least 1, got {num_threads}')
+        if num_workers is not None and num_workers < 0:
+            raise ValueError(f'num_workers must be None or at least 0, got {num_workers}')
         self.max_files = max_files
-        self.num_threads = num_threads
+        self.num_workers = _cores() if num_workers is None else num_workers
         self._checked: set[int] = set()
 
     def before_run(self, runner: Runner) -> None:
         """Checks the data of the loops that are built by now: train and val, or val, or test."""
-        head = _decode_head(runner.model)
-        if head is None:
+        expected = Expected.by(segmentor(runner))
+        if expected is None:
             return
+        skipped = skipped_checks(runner.cfg.get('skip_checks'), CHECKS)
         # `train_loop` and its like would build what this run does not use.
-        for loop in (runner._train_loop, runner._val_loop, runner._test_loop):
-            if not hasattr(loop, 'dataloader'):
+        loops = (runner._train_loop, runner._val_loop, runner._test_loop)
+        groups = [self._unchecked(loop) for loop in loops]
+        _check_classes(groups, expected, skipped)
+        for group in groups:
+            self._check_files(group, expected, skipped, training=group is groups[0])
+            self._checked.update(id(dataset) for dataset in group)
+
+    def _unchecked(self, loop: Any) -> list[BaseDataset]:
+        leaves = list(_leaves(loop.dataloader.dataset)) if hasattr(loop, 'dataloader') else []
+        return [dataset for dataset in leaves if id(dataset) not in self._checked]
+
+    def _check_files(
+        self, group: list[BaseDataset], expected: Expected, skipped: set[str], training: bool
+    ) -> None:
+        """Reads the data sets of a loop; together they have to show every class."""
+        counts: Counter[int] = Counter()
+        files, whole = 0, True
+        for dataset in group:
+            indices = self._chosen(dataset)
+            reader = PairReader(dataset, indices, expected, skipped)
+            if not reader.steps or not (indices and reader[0].labelled):
                 continue
-            for dataset in _leaves(loop.dataloader.dataset):
-                if id(dataset) not in self._checked:
-                    check_classes(dataset, head.num_classes, head.ignore_index)
-                    self._check_files(dataset, head.num_classes, head.ignore_index)
-                    self._checked.add(id(dataset))
+            seen = self._read(reader)
+            where = f'{type(dataset).__name__} (checked {len(indices)} of {len(dataset)} images)'
+            _report(seen, where, skipped)
+            for one in seen:
+                counts.update(one.counts)
+            files += len(indices)
+            whole &= len(indices) == len(dataset) and reader.sees_whole_images
+        text = dataset_checks.absent_classes(group, counts, expected, files)
+        report = Report(skipped)
+        if text:
+            refused = training and whole
+            (report.refuse if refused else report.warn)('absent_classes', text)
+        elif files:
+            share = dataset_checks.ignored_share(counts, expected)
+            what = f'{files} label maps show all {expected.num_classes} classes'
+            print_log(f'{what}; {share}', 'current')
+        report.settle(DataMismatchError)
 
-    def _check_files(self, dataset: BaseDataset, num_classes: int, ignore_index: int) -> None:
-        load = _find_transform(dataset, LoadAnnotations)
-        if load is None:
-            return
+    def _chosen(self, dataset: BaseDataset) -> list[int]:
         count = len(dataset) if self.max_files is None else min(self.max_files, len(dataset))
-        indices = np.linspace(0, len(dataset) - 1, count).round().astype(int).tolist()
-        share = indices[dist.get_rank() :: dist.get_world_size()]
-        name = type(dataset).__name__
-        print_log(f'Checking {count} of {len(dataset)} annotations of {name} ...', 'current')
+        return np.linspace(0, len(dataset) - 1, count).round().astype(int).tolist()
 
-        def check(index: int) -> str | None:
-            return find_problem(dataset.get_data_info(index), load, num_classes, ignore_index)
+    def _read(self, reader: PairReader) -> list[Seen]:
+        """Reads all pairs, those of other processes by them, and none that was seen before."""
+        name = type(reader.dataset).__name__
+        count = f'{len(reader)} of {len(reader.dataset)}'
+        print_log(f'Checking {count} images and label maps of {name} ...', 'current')
+        remembered = SeenFiles(reader)
+        share = range(dist.get_rank(), len(reader), dist.get_world_size())
+        known = {place: remembered.get(reader.info(place)) for place in share}
+        unseen = [place for place, one in known.items() if one is None]
+        seen = {place: one for place, one in known.items() if one is not None}
+        seen.update(zip(unseen, self._read_anew(reader, unseen), strict=True))
+        for part in dist.all_gather_object(seen):
+            seen.update(part)
+        if dist.is_main_process():
+            for place, one in seen.items():
+                remembered.add(reader.info(place), one)
+            remembered.save()
+        return [seen[place] for place in sorted(seen)]
 
-        with ThreadPoolExecutor(self.num_threads) as pool:
-            found = [problem for problem in pool.map(check, share) if problem is not None]
-        problems = [problem for part in dist.all_gather_object(found) for problem in part]
-        if problems:
-            raise DataMismatchError(
-                _summary(problems, f'{name} (checked {count} of {len(dataset)} images)')
-            )
+    def _read_anew(self, reader: PairReader, places: list[int]) -> Iterator[Seen]:
+        loader = DataLoader(
+            Subset(reader, places),
+            batch_size=_PER_TASK,
+            num_workers=self.num_workers if len(places) > _FEW else 0,
+            collate_fn=list,
+            generator=torch.Generator(),  # the global one belongs to training
+        )
+        console = Console(stderr=True)
+        quiet = not console.is_terminal or not dist.is_main_process()
+        for part in track(loader, 'Checking', console=console, transient=True, disable=quiet):
+            yield from part
 
 
 def check_data_roots(*dataset_cfgs: dict) -> None:
@@ -103,10 +160,11 @@ def check_data_roots(*dataset_cfgs: dict) -> None:
 
     Raises:
         FileNotFoundError: A folder or a list of files is not there, or has no images.
+        DataMismatchError: The data set refuses its classes or other arguments.
     """
     for cfg in dataset_cfgs:
         for leaf in _leaf_cfgs(cfg):
-            dataset = DATASETS.build({**leaf, 'lazy_init': True})
+            dataset = _build_lazily(leaf)
             try:
                 files = dataset.load_data_list()
             except (OSError, AssertionError) as error:  # MMSeg asserts that `ann_file` exists
@@ -115,110 +173,53 @@ def check_data_roots(*dataset_cfgs: dict) -> None:
                 raise FileNotFoundError(_explain_root(dataset, 'empty'))
 
 
-def check_classes(dataset: BaseDataset, num_classes: int, ignore_index: int) -> None:
-    """Compares a data set's classes with the model's.
-
-    Raises:
-        DataMismatchError: Their numbers differ, or the ignored label is one of the model's classes.
-    """
-    classes = dataset.metainfo.get('classes')
-    if classes is not None and len(classes) != num_classes:
-        raise DataMismatchError(
-            f'{type(dataset).__name__} has {len(classes)} classes, but '
-            f'model.decode_head.num_classes is {num_classes}. Set '
-            f'model.decode_head.num_classes={len(classes)} in the config (and nothing else).'
-        )
-    if 0 <= ignore_index < num_classes:
-        raise DataMismatchError(
-            f'model.decode_head.ignore_index is {ignore_index}, which is one of its '
-            f'{num_classes} classes: choose a label that is none, such as {num_classes} or more.'
-        )
-
-
-def find_problem(
-    info: dict, load: LoadAnnotations, num_classes: int, ignore_index: int
-) -> str | None:
-    """What is wrong with one image and its annotation, if anything.
-
-    Args:
-        info: The data set's entry, with ``img_path`` and ``seg_map_path``.
-        load: The transform that reads the annotation.
-        num_classes: Label ids may be 0 to ``num_classes - 1``,
-        ignore_index: or this.
-    """
-    image_path: str = info['img_path']
-    annotation_path: Any = info.get('seg_map_path')
-    for path, what in ((image_path, 'image'), (annotation_path, f'annotation of {image_path}')):
-        if path is None or not fileio.exists(path, backend_args=load.backend_args):
-            return f'{path}: no such file ({what})'
+def _build_lazily(cfg: dict) -> BaseDataset:
+    name = str(cfg.get('type'))
+    classes = (cfg.get('metainfo') or {}).get('classes')
+    if isinstance(classes, str) and not os.path.isfile(classes):  # MMEngine reads a file of names
+        raise DataMismatchError(*dataset_checks.names_problem(classes, name))
     try:
-        labels = load({**info, 'seg_fields': []})['gt_seg_map']
-    except Exception as error:  # whatever a decoder raises, the file is what matters
-        return f'{annotation_path}: cannot be read ({type(error).__name__}: {error})'
-    if labels.ndim != 2:
-        return (
-            f'{annotation_path}: has shape {labels.shape}; one label id per pixel is needed, '
-            'not colours'
-        )
-    try:
-        height, width = _image_size(image_path, load.backend_args)
-    except Exception as error:
-        return f'{image_path}: cannot be read ({type(error).__name__}: {error})'
-    if labels.shape != (height, width):
-        return (
-            f'{image_path} is {width} x {height} (width x height), but {annotation_path} is '
-            f'{labels.shape[1]} x {labels.shape[0]}'
-        )
-    too_large = _lost_ids(annotation_path, labels, load.backend_args)
-    if too_large:
-        return (
-            f'{annotation_path}: label ids {too_large} do not fit the 8 bits that '
-            f'{type(load).__name__} keeps'
-        )
-    outside = labels[((labels < 0) | (labels >= num_classes)) & (labels != ignore_index)]
-    if outside.size:
-        return (
-            f'{annotation_path}: label ids {np.unique(outside).tolist()} are no class; the model '
-            f'has {num_classes} classes (ids 0 to {num_classes - 1}) and ignores {ignore_index}'
-        )
-    return None
+        return DATASETS.build({**cfg, 'lazy_init': True})
+    except (ValueError, AssertionError, TypeError) as error:
+        raise DataMismatchError(f'data set {name}: {error}') from error
 
 
-def _image_size(path: str, backend_args: dict | None) -> tuple[int, int]:
-    """Height and width as loaded, from the file's header where PIL knows the format."""
-    try:
-        with Image.open(_source(path, backend_args)) as image:
-            width, height = image.size
-            lies_on_its_side = image.getexif().get(0x0112, 1) >= 5  # loading turns it upright
-    except UnidentifiedImageError:
-        load = LoadImageFromFile(backend_args=backend_args)
-        height, width = load(dict(img_path=path))['img'].shape[:2]
-        return height, width
-    return (width, height) if lies_on_its_side else (height, width)
+def _check_classes(groups: list[list[BaseDataset]], expected: Expected, skipped: set[str]) -> None:
+    """What needs no file to be read."""
+    report = Report(skipped)
+    for dataset in dict.fromkeys(dataset for group in groups for dataset in group):
+        for check in dataset_checks.REFUSED:
+            for text in check(dataset, expected):
+                report.refuse(check.__name__, text)
+        for check in dataset_checks.WARNED:
+            for text in check(dataset, expected):
+                report.warn(check.__name__, text)
+    report.settle(DataMismatchError)
+    train, *others = groups
+    for other in (dataset for group in others for dataset in group):
+        for check_both in dataset_checks.WARNED_BETWEEN:
+            for text in (text for one in train for text in check_both(one, other)):
+                report.warn(check_both.__name__, text)
 
 
-def _lost_ids(path: str, labels: np.ndarray, backend_args: dict | None) -> list[int]:
-    """Ids of a 16 or 32 bit file that wrapped around when it was loaded into 8 bits."""
-    if labels.dtype != np.uint8:
-        return []
-    try:
-        with Image.open(_source(path, backend_args)) as image:
-            ids = np.asarray(image) if image.mode.startswith(('I', 'F')) else labels
-    except UnidentifiedImageError:  # read by another decoder
-        return []
-    return np.unique(ids[(ids < 0) | (ids > 255)]).tolist()
+def _report(seen: Iterable[Seen], where: str, skipped: set[str]) -> None:
+    report = Report(skipped)
+    said: dict[str, list[str]] = {}
+    for one in seen:
+        if one.problem is not None:
+            report.refuse(*one.problem)
+        for name, text in one.warnings:
+            said.setdefault(name, []).append(text)
+    for name, texts in said.items():
+        more = f' (and {len(texts) - 1} more)' if len(texts) > 1 else ''
+        report.warn(name, texts[0] + more)
+    report.settle(DataMismatchError, f'files of {where} do not fit')
 
 
-def _source(path: str, backend_args: dict | None) -> str | BytesIO:
-    return path if backend_args is None else BytesIO(fileio.get(path, backend_args=backend_args))
-
-
-def _decode_head(model: Any) -> Any:
-    """The head that decides on the classes, below DDP or test-time augmentation; else None."""
-    while not hasattr(model, 'decode_head') and hasattr(model, 'module'):
-        model = model.module
-    head = getattr(model, 'decode_head', None)
-    return head[-1] if isinstance(head, nn.ModuleList) else head
+def _cores() -> int:
+    """Cores of each process of a run on this machine, at most 8."""
+    processes = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
+    return min(8, max(1, (os.cpu_count() or 1) // processes))
 
 
 def _leaves(dataset) -> Iterator[BaseDataset]:
@@ -241,19 +242,6 @@ def _leaf_cfgs(cfg: dict) -> Iterator[dict]:
         yield from _leaf_cfgs(cfg['dataset'])
     else:
         yield cfg
-
-
-def _find_transform(dataset: BaseDataset, kind: type):
-    transforms = dataset.pipeline.transforms
-    return next((transform for transform in transforms if isinstance(transform, kind)), None)
-
-
-def _summary(problems: list[str], where: str) -> str:
-    lines = [f'{len(problems)} files of {where} do not fit:']
-    lines += [f'  {problem}' for problem in problems[:_SHOWN]]
-    if len(problems) > _SHOWN:
-        lines.append(f'  ... and {len(problems) - _SHOWN} more')
-    return '\n'.join(lines)
 
 
 def _explain_root(dataset: BaseDataset, state: str) -> str:

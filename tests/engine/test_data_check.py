@@ -57,7 +57,7 @@ def check(*datasets, num_classes: int = 3, ignore_index: int = 255, **hook_args)
     loops = [SimpleNamespace(dataloader=SimpleNamespace(dataset=data)) for data in datasets]
     train, val, test = [*loops, None, None][:3]
     DataCheckHook(**hook_args).before_run(
-        SimpleNamespace(model=model, _train_loop=train, _val_loop=val, _test_loop=test)
+        SimpleNamespace(model=model, cfg={}, _train_loop=train, _val_loop=val, _test_loop=test)
     )
 
 
@@ -172,10 +172,10 @@ def test_limit(root):
         check(dataset_of(root), max_files=2)
 
 
-@pytest.mark.parametrize('argument', ['max_files', 'num_threads'])
+@pytest.mark.parametrize('argument', ['max_files', 'num_workers'])
 def test_bad_arguments_are_named(argument):
-    with pytest.raises(ValueError, match=f'{argument} must be .*got 0'):
-        DataCheckHook(**{argument: 0})
+    with pytest.raises(ValueError, match=f'{argument} must be .*got -1'):
+        DataCheckHook(**{argument: -1})
 
 
 def test_many_problems_are_counted(root):

@@ -194,8 +194,9 @@ def check_windows(test_cfg: dict | None) -> None:
 
 
 def _is_pair(value: object) -> bool:
-    is_sequence = isinstance(value, list | tuple) and len(value) == 2
-    return is_sequence and all(isinstance(side, int) and side > 0 for side in value)
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        return False
+    return all(isinstance(side, int) and side > 0 for side in value)
 
 
 def _mask_rows(windows: list[Window], size: tuple[int, int], img_meta: dict) -> MaskRows:

@@ -1,0 +1,19 @@
+"""The names of all checks, which ``skip_checks`` of a config takes, and what each looks at."""
+
+from . import datasets, pairs, settings
+
+_FUNCTIONS = (
+    *settings.REFUSED,
+    *settings.WARNED,
+    *datasets.REFUSED,
+    *datasets.WARNED,
+    *datasets.WARNED_BETWEEN,
+    datasets.absent_classes,
+    *pairs.REFUSED,
+    *pairs.WARNED,
+)
+CHECKS: dict[str, str] = {
+    'readable': 'Images and label maps can be read.',
+    'class_names_of_checkpoint': 'A checkpoint was trained on classes of the same names.',
+    **{check.__name__: (check.__doc__ or '').splitlines()[0] for check in _FUNCTIONS},
+}

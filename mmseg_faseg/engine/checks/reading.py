@@ -1,0 +1,188 @@
+"""Reads a data set's images and label maps as training does, and checks each pair of them."""
+
+import random
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from mmcv.transforms import TestTimeAug
+from mmengine import fileio
+from mmengine.dataset import BaseDataset
+from mmseg.datasets.transforms import LoadAnnotations
+from torch.utils.data import Dataset
+
+from .pairs import REFUSED, WARNED, Expected, Pair
+
+# Transforms of these packages change neither ids nor the number of channels, but for loaders.
+_STOCK = ('mmcv', 'mmengine', 'mmseg', 'mmdet', 'mmpretrain', 'mmseg_faseg')
+
+
+@dataclass
+class Seen:
+    """What was seen of a pair.
+
+    Attributes:
+        problem: The check that refuses it and why.
+        warnings: Checks and what they say.
+        counts: Pixels of each label id.
+        labelled: Whether the pipeline loaded labels.
+    """
+
+    problem: tuple[str, str] | None = None
+    warnings: list[tuple[str, str]] = field(default_factory=list)
+    counts: dict[int, int] = field(default_factory=dict)
+    labelled: bool = True
+
+
+class _UnreadableError(Exception):
+    """A file cannot be read, or a transform fails on it."""
+
+
+class PairReader(Dataset):
+    """Reads and checks pairs by their place among ``indices``.
+
+    Of the data set's own pipeline everything runs up to the last transform that may load an image
+    or change label ids: loaders, and those that do not come with OpenMMLab.
+
+    Args:
+        dataset: What is read.
+        indices: Of the data set's entries.
+        expected: What the model takes.
+        skipped: Names of checks left out.
+    """
+
+    def __init__(
+        self,
+        dataset: BaseDataset,
+        indices: Sequence[int],
+        expected: Expected,
+        skipped: Collection[str] = (),
+    ) -> None:
+        self.dataset = dataset
+        self.indices = indices
+        self.expected = expected
+        self.skipped = skipped
+        self.steps = loading_steps(dataset.pipeline.transforms)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def info(self, place: int) -> dict:
+        """The data set's entry."""
+        return self.dataset.get_data_info(self.indices[place])
+
+    def __getitem__(self, place: int) -> Seen:
+        info = self.info(place)
+        with _random_state_kept():
+            try:
+                pair = self._load(info)
+            except _UnreadableError as error:
+                return Seen(problem=('readable', str(error)))
+        if pair is None:
+            return Seen(labelled=False)
+        for check in REFUSED:
+            text = None if check.__name__ in self.skipped else check(pair, self.expected)
+            if text:
+                return Seen(problem=(check.__name__, text))
+        said = [(check.__name__, check(pair, self.expected)) for check in WARNED]
+        return Seen(warnings=[(name, text) for name, text in said if text], counts=_count(pair))
+
+    @property
+    def sees_whole_images(self) -> bool:
+        """Whether nothing that is run may cut pixels off."""
+        return all(_may_load(step) for step in self.steps)
+
+    def _load(self, info: dict) -> Pair | None:
+        """Runs the pipeline; None where it loads no labels or drops the entry."""
+        results: Any = dict(info)
+        sizes = loader = None
+        for step in self.steps:
+            try:
+                results = step(results)
+            except Exception as error:  # whatever a decoder raises, the file is what matters
+                raise _UnreadableError(_explain(info, results, step, error)) from error
+            if results is None:
+                return None
+            if sizes is None and 'img' in results and 'gt_seg_map' in results:
+                sizes = results['img'].shape[:2], results['gt_seg_map'].shape[:2]
+                loader = step if type(step) is LoadAnnotations else None
+        if sizes is None:
+            return None
+        return Pair(info, results['img'], results['gt_seg_map'], sizes, loader)
+
+
+def loading_steps(transforms: Sequence[Callable]) -> list[Callable]:
+    """The beginning of a pipeline, up to the last transform that may load or change ids.
+
+    Of test-time augmentation the first view is taken.
+    """
+    steps = []
+    for step in _flat(transforms):
+        if type(step).__name__.startswith('Pack'):
+            break
+        steps.append(step)
+    while steps and not _may_load(steps[-1]):
+        steps.pop()
+    return steps
+
+
+def is_stock(steps: Sequence[Callable]) -> bool:
+    """Whether all transforms come with OpenMMLab, so that their code is known."""
+    return all(_package(step) in _STOCK for step in steps)
+
+
+def _flat(transforms: Sequence[Any]) -> Iterator[Callable]:
+    for transform in transforms:
+        if isinstance(transform, TestTimeAug):
+            yield from _flat(transform.subroutines[0].transforms)
+        elif type(transform).__name__ == 'Compose':  # MMCV's or MMEngine's
+            yield from _flat(transform.transforms)
+        else:
+            yield transform
+
+
+def _may_load(step: Callable) -> bool:
+    if _package(step) not in _STOCK or type(step).__module__.endswith('.loading'):
+        return True
+    inner: Any = getattr(step, 'transforms', ())  # RandomChoice, RandomApply and their like
+    return isinstance(inner, Sequence) and any(_may_load(step) for step in _flat(inner))
+
+
+def _package(step: Callable) -> str:
+    return type(step).__module__.partition('.')[0]
+
+
+def _explain(info: dict, results: dict, step: Callable, error: Exception) -> str:
+    """Which file a pipeline failed at."""
+    image, labels = info.get('img_path'), info.get('seg_map_path')
+    for path, what in ((image, 'image'), (labels, f'annotation of {image}')):
+        if path is not None and not fileio.exists(path):
+            return f'{path}: no such file ({what})'
+    reason = f'{type(error).__name__}: {error}'
+    if 'img' not in results or 'gt_seg_map' not in results:
+        return f'{labels if "img" in results else image}: cannot be read ({reason})'
+    name = getattr(step, '__name__', type(step).__name__)
+    return f'{image}: {name} of the pipeline fails ({reason})'
+
+
+def _count(pair: Pair) -> dict[int, int]:
+    if pair.labels.dtype == np.uint8:  # much faster than sorting
+        counts = np.bincount(pair.labels.ravel(), minlength=256)
+        return {int(i): int(counts[i]) for i in counts.nonzero()[0]}
+    ids, counts = np.unique(pair.labels.astype(np.int64), return_counts=True)
+    return dict(zip(ids.tolist(), counts.tolist(), strict=True))
+
+
+@contextmanager
+def _random_state_kept() -> Iterator[None]:
+    """Training draws the same random numbers, whatever is read before it."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])

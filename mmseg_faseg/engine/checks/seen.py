@@ -1,0 +1,90 @@
+"""Remembers what was seen of files that have not changed since, in the user's cache folder."""
+
+import hashlib
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+
+import platformdirs
+
+from ...errors import UserError
+from ...files import whole_file
+from ...version import __version__
+from .reading import PairReader, Seen, is_stock
+
+
+class SeenFiles:
+    """Sound pairs of a data set, from earlier runs on this machine.
+
+    A pair counts as unseen once the size or time of one of its files has changed, and where another
+    pipeline, other classes or another version looks at it. Transforms whose code may change, those
+    that do not come with OpenMMLab, are never remembered.
+
+    Args:
+        reader: What reads the pairs.
+    """
+
+    def __init__(self, reader: PairReader) -> None:
+        dataset = reader.dataset
+        self._file: Path | None = None
+        self._sound: dict[str, dict] = {}
+        if not is_stock(reader.steps) or getattr(dataset, 'backend_args', None):
+            return
+        settings = (
+            __version__,
+            [repr(step) for step in reader.steps],
+            reader.expected,
+            sorted(reader.skipped),
+            dataset.metainfo.get('label_map'),
+            dataset.metainfo.get('reduce_zero_label'),
+            os.path.abspath(dataset.data_root or '.'),
+            sorted(dataset.data_prefix.items()),
+        )
+        name = hashlib.sha256(repr(settings).encode()).hexdigest()[:32]
+        self._file = platformdirs.user_cache_path('mmseg_faseg') / 'checked_data' / f'{name}.json'
+        self._sound = _read(self._file)
+
+    def get(self, info: dict) -> Seen | None:
+        """What was seen of a pair; None if it has to be read."""
+        entry = self._sound.get(str(info.get('img_path')))
+        if entry is None or entry['stamps'] != _stamps(info):
+            return None
+        counts = {int(label): count for label, count in entry['counts'].items()}
+        return Seen(warnings=[(name, text) for name, text in entry['warnings']], counts=counts)
+
+    def add(self, info: dict, seen: Seen) -> None:
+        """Remembers a pair, if it is sound."""
+        stamps = _stamps(info)
+        if self._file is None or stamps is None or seen.problem or not seen.labelled:
+            return
+        kept = {key: asdict(seen)[key] for key in ('warnings', 'counts')}
+        self._sound[str(info['img_path'])] = {'stamps': stamps, **kept}
+
+    def save(self) -> None:
+        """Writes what was added, if the folder can be written."""
+        if self._file is None:
+            return
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            with whole_file(self._file) as temporary:
+                temporary.write_text(json.dumps(self._sound))
+        except (OSError, UserError):
+            pass  # read again next time
+
+
+def _read(file: Path) -> dict[str, dict]:
+    try:
+        content = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _stamps(info: dict) -> list[list[int]] | None:
+    """Time and size of both files; None where one is not a local file."""
+    try:
+        files = [os.stat(info[key]) for key in ('img_path', 'seg_map_path')]
+    except (OSError, KeyError, TypeError):
+        return None
+    return [[file.st_mtime_ns, file.st_size] for file in files]

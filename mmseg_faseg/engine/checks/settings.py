@@ -1,0 +1,306 @@
+"""Settings that cannot work together, and plausible mistakes.
+
+Each check is a generator of what it finds and has the check's name. It looks at what the runner has
+built, so it does not matter how the config was written.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from mmcv.transforms import TestTimeAug
+from mmengine.dataset import InfiniteSampler
+from mmengine.evaluator import BaseMetric
+from mmengine.hooks import CheckpointHook, EarlyStoppingHook
+from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.runner import BaseLoop, EpochBasedTrainLoop, IterBasedTrainLoop, Runner
+from mmseg.evaluation import IoUMetric
+from torch import nn
+
+from ...models.semantic.segmentor import check_windows
+from .pairs import channels_of
+
+_IGNORED = ('ignore_index', 'seg_pad_val', 'seg_fill_in')  # as transforms call it
+# What IoUMetric returns beside accuracies, by what it is asked for.
+_IOU_METRICS = {
+    'mIoU': ('aAcc', 'mIoU', 'mAcc'),
+    'mDice': ('aAcc', 'mDice', 'mAcc'),
+    'mFscore': ('aAcc', 'mFscore', 'mPrecision', 'mRecall'),
+}
+_TO_THE_END = ('Poly', 'CosineAnnealing', 'OneCycle')  # schedules that lead to the last iteration
+
+
+def segmentor(runner: Runner) -> Any:
+    """The model below DDP and test-time augmentation."""
+    model: Any = runner.model
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    return model
+
+
+def ignore_index(runner: Runner) -> Iterator[str]:
+    """The label that is ignored stands in several places, which have to agree."""
+    model = segmentor(runner)
+    heads = _heads(model)
+    if not heads:
+        return
+    name, head = next(iter(heads.items()))
+    places = {f'{key}.ignore_index': part.ignore_index for key, part in heads.items()}
+    if getattr(model.data_preprocessor, 'size', None) or _divides(model):
+        places['data_preprocessor.seg_pad_val'] = model.data_preprocessor.seg_pad_val
+    for key, loop in _loops(runner).items():
+        for metric in _metrics(loop):
+            if hasattr(metric, 'ignore_index'):
+                places[f'{key}_evaluator.ignore_index'] = metric.ignore_index
+        for transform in _transforms(loop):
+            for attribute in _IGNORED:
+                value = getattr(transform, attribute, None)
+                if value is not None:
+                    places[f'{type(transform).__name__}.{attribute} ({key})'] = value
+    others = [f'{key} is {v}' for key, v in places.items() if v != head.ignore_index]
+    if others:
+        yield (
+            f'{name}.ignore_index is {head.ignore_index}, but {", ".join(others)}: set all of them '
+            'to one label'
+        )
+
+
+def num_classes_of_heads(runner: Runner) -> Iterator[str]:
+    """Auxiliary heads have the classes of the head that decides."""
+    heads = _heads(segmentor(runner)).items()
+    counts = {name: getattr(head, 'num_classes', None) for name, head in heads}
+    if len(set(counts.values())) > 1:
+        found = ', '.join(f'{name}.num_classes={count}' for name, count in counts.items())
+        yield f'heads of one model have different numbers of classes: {found}'
+
+
+def class_weight(runner: Runner) -> Iterator[str]:
+    """Mask2Former's head has one class weight for each class and one for 'no object'."""
+    for name, head in _heads(segmentor(runner)).items():
+        weights = getattr(head, 'class_weight', None)
+        wanted = getattr(head, 'num_classes', 0) + 1
+        if hasattr(head, 'loss_mask') and isinstance(weights, list) and len(weights) != wanted:
+            yield (
+                f'{name}.loss_cls.class_weight has {len(weights)} values, needs num_classes + 1 = '
+                f'{wanted}: one for each class and one for none'
+            )
+
+
+def windows(runner: Runner) -> Iterator[str]:
+    """Sliding windows cover the image."""
+    try:
+        check_windows(getattr(segmentor(runner), 'test_cfg', None))
+    except ValueError as error:
+        yield f'model.{error}'
+
+
+def image_statistics(runner: Runner) -> Iterator[str]:
+    """Mean and standard deviation have a value for each channel that the backbone takes."""
+    model = segmentor(runner)
+    channels, preprocessor = channels_of(model), model.data_preprocessor
+    for name in ('mean', 'std'):
+        values = getattr(preprocessor, name, None)
+        if values is not None and channels and values.numel() not in (1, channels):
+            yield (
+                f'data_preprocessor.{name} has {values.numel()} values, but the backbone takes '
+                f'{channels} channels: give one for each'
+            )
+
+
+def batch_shape(runner: Runner) -> Iterator[str]:
+    """Training stacks images, so the pre-processor has to know to what size it pads."""
+    preprocessor = segmentor(runner).data_preprocessor
+    sizes = [getattr(preprocessor, name, None) for name in ('size', 'size_divisor')]
+    if not isinstance(runner._train_loop, BaseLoop) or not hasattr(preprocessor, 'size'):
+        return
+    if (sizes[0] is None) == (sizes[1] is None):
+        yield (
+            'data_preprocessor needs size (that of the crops) or size_divisor, one of the two; '
+            f'got size={sizes[0]}, size_divisor={sizes[1]}'
+        )
+
+
+def endless_sampler(runner: Runner) -> Iterator[str]:
+    """An epoch has an end."""
+    for name, loop in _loops(runner).items():
+        endless = isinstance(getattr(loop.dataloader, 'sampler', None), InfiniteSampler)
+        if endless and not isinstance(loop, IterBasedTrainLoop):
+            yield (
+                f'{name}_dataloader.sampler is InfiniteSampler, so an epoch of '
+                f"{type(loop).__name__} never ends: use dict(type='DefaultSampler', "
+                f'shuffle={name == "train"})'
+            )
+
+
+def empty_loader(runner: Runner) -> Iterator[str]:
+    """There is at least one batch."""
+    for name, loop in _loops(runner).items():
+        if len(loop.dataloader) == 0:
+            yield (
+                f'{name}_dataloader has no batch: {len(loop.dataloader.dataset)} images are fewer '
+                'than batch_size, and drop_last=True drops what is no whole batch'
+            )
+
+
+def monitored_metric(runner: Runner) -> Iterator[str]:
+    """The metric that decides on the best checkpoint is one that validation returns."""
+    if not isinstance(runner._train_loop, BaseLoop):
+        return
+    metrics = _metrics(runner._val_loop) if isinstance(runner._val_loop, BaseLoop) else []
+    known = [key for metric in metrics for key in _keys(metric)]
+    for hook in runner.hooks:
+        wanted: list[str] = []
+        if isinstance(hook, CheckpointHook) and hook.save_best:
+            wanted = [key for key in hook.key_indicators if key != 'auto']
+        elif isinstance(hook, EarlyStoppingHook):
+            wanted = [hook.monitor]
+        setting = 'save_best' if isinstance(hook, CheckpointHook) else 'monitor'
+        if wanted and not metrics:
+            yield f'{type(hook).__name__}: {setting}={wanted[0]!r}, but nothing is validated'
+        missing = [key for key in wanted if key not in known]
+        if metrics and missing and all(type(metric) is IoUMetric for metric in metrics):
+            yield (
+                f'{type(hook).__name__}: {setting}={missing[0]!r}, but validation returns '
+                f'{", ".join(known)}'
+            )
+
+
+def schedule_unit(runner: Runner) -> Iterator[str]:
+    """Schedules count what the loop counts."""
+    if not isinstance(runner._train_loop, IterBasedTrainLoop):
+        return
+    for scheduler in _schedulers(runner):
+        if scheduler.by_epoch:
+            yield (
+                f'{type(scheduler).__name__} counts epochs and training counts iterations, so it '
+                'never steps: set by_epoch=False in param_scheduler'
+            )
+    for hook in runner.hooks:
+        if isinstance(hook, CheckpointHook) and hook.by_epoch:
+            yield (
+                'CheckpointHook counts epochs and training counts iterations, so nothing is saved '
+                'before the end: set default_hooks.checkpoint.by_epoch=False'
+            )
+
+
+def schedule_length(runner: Runner) -> Iterator[str]:
+    """Schedules end when training does."""
+    loop = runner._train_loop
+    if not isinstance(loop, BaseLoop):
+        return
+    epochs = isinstance(loop, EpochBasedTrainLoop)
+    schedulers = [one for one in _schedulers(runner) if one.by_epoch <= epochs]
+    for scheduler in schedulers:
+        unit = 'epochs' if scheduler.by_epoch else 'iterations'
+        length = loop.max_epochs if scheduler.by_epoch else loop.max_iters
+        name = type(scheduler).__name__
+        late = [step for step in getattr(scheduler, 'milestones', ()) if step >= length]
+        if scheduler.begin >= length:
+            yield f'{name} begins at {scheduler.begin}, but training has {length} {unit}'
+        elif late:
+            yield f'{name}: milestone {min(late)} is not reached, training has {length} {unit}'
+        elif name.startswith(_TO_THE_END) and scheduler.end != length:
+            is_last = all(other.end <= scheduler.end for other in schedulers)
+            if is_last or scheduler.end > length:
+                yield f'{name} ends at {scheduler.end}, but training has {length} {unit}'
+
+
+def validation_interval(runner: Runner) -> Iterator[str]:
+    """Validation takes place."""
+    loop = runner._train_loop
+    if not isinstance(loop, BaseLoop) or not isinstance(runner._val_loop, BaseLoop):
+        return
+    epochs = isinstance(loop, EpochBasedTrainLoop)
+    length, unit = (loop.max_epochs, 'epochs') if epochs else (loop.max_iters, 'iterations')
+    first = max(loop.val_interval, loop.val_begin)
+    if first > length:
+        yield f'the first validation would be after {first} {unit}, but training has {length}'
+
+
+def crop_size(runner: Runner) -> Iterator[str]:
+    """Crops are as large as what batches are padded to."""
+    loop, size = runner._train_loop, getattr(segmentor(runner).data_preprocessor, 'size', None)
+    if not isinstance(loop, BaseLoop) or size is None:
+        return
+    size = (size, size) if isinstance(size, int) else tuple(size)
+    for transform in _transforms(loop):
+        crop = getattr(transform, 'crop_size', None)
+        if type(transform).__name__ == 'RandomCrop' and crop and tuple(crop) != size:
+            smaller = all(a <= b for a, b in zip(crop, size, strict=True))
+            what = 'are padded to' if smaller else 'differ from'
+            yield f'crops of {tuple(crop)} {what} data_preprocessor.size={size}: use one size'
+
+
+def _loops(runner: Runner) -> dict[str, Any]:
+    """The loops that are built, by the beginning of their config's keys."""
+    loops = dict(train=runner._train_loop, val=runner._val_loop, test=runner._test_loop)
+    return {name: loop for name, loop in loops.items() if isinstance(loop, BaseLoop)}
+
+
+def _heads(model: nn.Module) -> dict[str, Any]:
+    """Heads by their place in the config, the one that decides first."""
+    heads: dict[str, Any] = {}
+    for name in ('decode_head', 'auxiliary_head'):
+        part = getattr(model, name, None)
+        if isinstance(part, nn.ModuleList):  # of a cascade the last one decides
+            found = [(f'{name}[{index}]', head) for index, head in enumerate(part)]
+            heads.update(reversed(found) if name == 'decode_head' else found)
+        elif part is not None:
+            heads[name] = part
+    return {f'model.{name}': head for name, head in heads.items()}
+
+
+def _divides(model: nn.Module) -> bool:
+    return bool(getattr(model.data_preprocessor, 'size_divisor', None))
+
+
+def _metrics(loop: Any) -> list[BaseMetric]:
+    return list(getattr(getattr(loop, 'evaluator', None), 'metrics', ()))
+
+
+def _keys(metric: BaseMetric) -> list[str]:
+    names: Sequence[str] = getattr(metric, 'metrics', ())
+    keys = [key for name in names for key in _IOU_METRICS.get(name, ())]
+    return [f'{metric.prefix}/{key}' if metric.prefix else key for key in dict.fromkeys(keys)]
+
+
+def _schedulers(runner: Runner) -> list[Any]:
+    schedulers = runner.param_schedulers or []
+    if isinstance(schedulers, dict):
+        return [one for several in schedulers.values() for one in several]
+    return [one for one in schedulers if hasattr(one, 'by_epoch')]
+
+
+def _transforms(loop: Any) -> Iterator[Any]:
+    """All transforms of a loop's data sets, those inside other transforms and wrappers too."""
+    waiting = [loop.dataloader.dataset]
+    while waiting:
+        dataset = waiting.pop()
+        waiting += getattr(dataset, 'datasets', [])
+        waiting += [dataset.dataset] if hasattr(dataset, 'dataset') else []
+        pipeline = getattr(dataset, 'pipeline', ())  # a list in MultiImageMixDataset
+        yield from _inner(getattr(pipeline, 'transforms', pipeline))
+
+
+def _inner(transforms: Any) -> Iterator[Any]:
+    for transform in transforms:
+        if isinstance(transform, list | tuple):
+            yield from _inner(transform)
+            continue
+        yield transform
+        parts = transform.subroutines if isinstance(transform, TestTimeAug) else None
+        yield from _inner(parts or getattr(transform, 'transforms', ()))
+
+
+Check = Callable[[Runner], Iterator[str]]
+REFUSED: tuple[Check, ...] = (
+    ignore_index,
+    num_classes_of_heads,
+    class_weight,
+    windows,
+    image_statistics,
+    batch_shape,
+    endless_sampler,
+    empty_loader,
+    monitored_metric,
+)
+WARNED: tuple[Check, ...] = (schedule_unit, schedule_length, validation_interval, crop_size)
