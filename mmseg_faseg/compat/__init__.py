@@ -15,6 +15,7 @@ from .activation_checkpointing import follow_all_tensors  # noqa: E402
 from .checkpoints import allow_mmengine_checkpoints  # noqa: E402
 from .configs import config_path, register_config_names  # noqa: E402
 from .deformable_attention import prepare_operator  # noqa: E402
+from .metrics_file import write_metrics_once  # noqa: E402
 from .safetensors import register_safetensors  # noqa: E402
 from .tta import keep_scores_in_tta  # noqa: E402
 
@@ -23,6 +24,7 @@ keep_scores_in_tta()
 follow_all_tensors()
 register_config_names()
 register_safetensors()
+write_metrics_once()
 prepare_operator()
 
 __all__ = ['config_path']

@@ -1,22 +1,30 @@
 """What is wrong with a data set is said once, clearly, before training starts."""
 
+import os
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
-from mmcv.transforms import LoadImageFromFile
+import torch
+from mmcv.transforms import BaseTransform, Compose, LoadImageFromFile, RandomFlip, TestTimeAug
 from mmengine import dist
 from mmengine.config import Config
 from mmengine.dataset import ConcatDataset, RepeatDataset
 from mmengine.runner import Runner
 from mmseg.datasets import BaseSegDataset
-from mmseg.datasets.transforms import LoadAnnotations
+from mmseg.datasets.transforms import LoadAnnotations, RandomCrop
 from PIL import Image
 from torch import nn
 
 from mmseg_faseg.datasets import CamVidDataset, ToyScenesDataset
+from mmseg_faseg.engine.checks import report
+from mmseg_faseg.engine.checks.names import CHECKS
+from mmseg_faseg.engine.checks.reading import PairReader
 from mmseg_faseg.engine.data_check import DataCheckHook, DataMismatchError, check_data_roots
+from tests.helpers.tools import REPOSITORY
 
 CLASSES = ('dark', 'grey', 'bright')
 
@@ -38,26 +46,32 @@ def write_labels(root: Path, index: int, ids: list[int], shape=(8, 10), dtype=np
 
 
 def dataset_of(root: Path, classes=CLASSES, load=True, **kwargs) -> BaseSegDataset:
-    return BaseSegDataset(
+    settings = dict(
         data_root=str(root),
         data_prefix=dict(img_path='images', seg_map_path='labels'),
         img_suffix='.png',
         metainfo=dict(classes=classes, palette=[[0, 0, 0]] * len(classes)),
         pipeline=[LoadImageFromFile(), *([LoadAnnotations()] if load else [])],
-        **kwargs,
     )
+    return BaseSegDataset(**settings | kwargs)
 
 
-def check(*datasets, num_classes: int = 3, ignore_index: int = 255, **hook_args) -> None:
+def check(
+    *datasets, num_classes: int = 3, ignore_index: int = 255, channels=None, cfg=(), **hook_args
+) -> None:
     """Runs the hook as a run of training (and validation) would."""
     model = nn.Module()
     model.decode_head = nn.Module()
     model.decode_head.num_classes = num_classes
     model.decode_head.ignore_index = ignore_index
+    if channels is not None:
+        model.backbone = nn.Sequential(nn.Conv2d(channels, 4, 3), nn.Conv2d(4, 5, 3))
     loops = [SimpleNamespace(dataloader=SimpleNamespace(dataset=data)) for data in datasets]
     train, val, test = [*loops, None, None][:3]
     DataCheckHook(**hook_args).before_run(
-        SimpleNamespace(model=model, cfg={}, _train_loop=train, _val_loop=val, _test_loop=test)
+        SimpleNamespace(
+            model=model, cfg=dict(cfg), _train_loop=train, _val_loop=val, _test_loop=test
+        )
     )
 
 
@@ -226,3 +240,303 @@ def test_run_stops_before_training(write_config, root, tmp_path):
         runner.train()
     assert runner.iter == 0
     assert not list(Path(cfg.work_dir).rglob('*.pth'))
+
+
+# What is judged: labels as training sees them
+
+
+class LoadArrays(BaseTransform):
+    """Labels in a format of the user's own."""
+
+    def transform(self, results: dict) -> dict:
+        path = Path(results['img_path'])
+        results['gt_seg_map'] = np.load(path.parents[1] / f'arrays/{path.stem}.npy')
+        results['seg_fields'].append('gt_seg_map')
+        return results
+
+
+class LoadBands(BaseTransform):
+    def transform(self, results: dict) -> dict:
+        results['img'] = np.zeros((8, 10, 7), np.float32)
+        results['img_shape'] = results['ori_shape'] = (8, 10)
+        return results
+
+
+class MapIds(BaseTransform):
+    def transform(self, results: dict) -> dict:
+        results['gt_seg_map'] = np.where(results['gt_seg_map'] >= 100, 255, results['gt_seg_map'])
+        return results
+
+
+def set_pipeline(dataset, *transforms):
+    dataset.pipeline.transforms = list(transforms)
+    return dataset
+
+
+def test_a_loader_of_ones_own(root):
+    (root / 'arrays').mkdir()
+    for index in range(6):
+        np.save(root / f'arrays/{index}.npy', np.resize([0, 1, 2], (8, 10)))
+    data = set_pipeline(dataset_of(root), LoadImageFromFile(), LoadArrays())
+    check(data)
+    np.save(root / 'arrays/3.npy', np.full((8, 10), 300))
+    with pytest.raises(DataMismatchError, match=r'labels/3.png: label ids \[300\]'):
+        check(data)
+    (root / 'arrays/3.npy').unlink()
+    with pytest.raises(DataMismatchError, match=r'labels/3.png: cannot be read .*arrays/3.npy'):
+        check(data)
+
+
+@pytest.mark.parametrize('between', [[], [RandomCrop((4, 4))]])
+def test_ids_mapped_by_a_later_transform(root, between):
+    for index in range(6):
+        write_labels(root, index, [0, 1, 2, 107])
+    load = (LoadImageFromFile(), LoadAnnotations())
+    with pytest.raises(DataMismatchError, match=r'label ids \[107\]'):
+        check(set_pipeline(dataset_of(root), *load))
+    check(set_pipeline(dataset_of(root), *load, *between, MapIds()))
+    check(set_pipeline(dataset_of(root), *load, *between, Compose([MapIds()])))
+
+
+def test_images_of_seven_bands(root):
+    data = set_pipeline(dataset_of(root), LoadBands(), LoadAnnotations())
+    check(data, channels=7)
+    with pytest.raises(DataMismatchError, match='7 channels, but the backbone takes 3') as error:
+        check(data, channels=3)
+    assert 'model.backbone.in_channels=7' in str(error.value)
+
+
+def test_float_images_in_tiff(root):
+    for index in range(6):
+        cv2.imwrite(str(root / f'images/{index}.tif'), np.ones((8, 10), np.float32))
+    load = LoadImageFromFile(to_float32=True, color_type='unchanged', imdecode_backend='cv2')
+    data = set_pipeline(dataset_of(root, img_suffix='.tif'), load, LoadAnnotations())
+    check(data, channels=1)
+
+
+def test_labels_inside_test_time_augmentation(root):
+    write_labels(root, 4, [0, 3])
+    flips = [RandomFlip(prob=p) for p in (0.0, 1.0)]
+    views = TestTimeAug([flips, [dict(type='mmseg.LoadAnnotations')]])
+    with pytest.raises(DataMismatchError, match=r'labels/4.png: label ids \[3\]'):
+        check(set_pipeline(dataset_of(root), LoadImageFromFile(), views))
+
+
+def test_training_draws_the_same_random_numbers(root):
+    np.random.seed(0)
+    torch.manual_seed(0)
+    expected = np.random.rand(), torch.rand(1)
+    np.random.seed(0)
+    torch.manual_seed(0)
+    data = dataset_of(root)
+    check(set_pipeline(data, *data.pipeline.transforms, RandomCrop((4, 4)), MapIds()))
+    assert (np.random.rand(), torch.rand(1)) == expected
+
+
+# What is judged: which way up
+
+
+def write_turned(root: Path, index: int, tag: int, size, kind: str) -> None:
+    turned = Image.Exif()
+    turned[0x0112] = tag
+    for old in root.glob(f'images/{index}.*'):
+        old.unlink()
+    Image.new('RGB', size).save(root / f'images/{index}.{kind}', exif=turned)
+
+
+@pytest.mark.parametrize('kind', ['jpg', 'tif'])
+def test_sizes_are_those_that_training_sees(root, kind):
+    """OpenCV turns JPEG and TIFF files upright; whichever it does, the label has to follow."""
+    for index in range(6):
+        write_turned(root, index, tag=6, size=(10, 8), kind=kind)
+    seen = LoadImageFromFile()(dict(img_path=str(root / f'images/0.{kind}')))['img'].shape[:2]
+    for index in range(6):
+        write_labels(root, index, [0, 1, 2], shape=seen)
+    check(dataset_of(root, img_suffix=f'.{kind}'))
+    write_labels(root, 2, [0, 1, 2], shape=seen[::-1])
+    with pytest.raises(DataMismatchError, match=f'images/2.{kind} is'):
+        check(dataset_of(root, img_suffix=f'.{kind}'))
+
+
+@pytest.mark.parametrize(('tag', 'size', 'told'), [(3, (10, 8), False), (1, (10, 8), True)])
+def test_an_orientation_that_sizes_do_not_tell(root, tag, size, told, warnings):
+    write_turned(root, 2, tag=tag, size=size, kind='png')
+    check(dataset_of(root))
+    found = [line for line in warnings() if '[orientation]' in line]
+    assert len(found) == (0 if told else 1)
+    assert told or 'images/2.png: has an orientation tag (3)' in found[0]
+
+
+# What is judged: whether every class is there
+
+
+@pytest.fixture
+def warnings(monkeypatch):
+    """The warnings so far."""
+    lines = []
+    monkeypatch.setattr(report, 'print_log', lambda text, *_: lines.append(text))
+    return lambda: lines
+
+
+def label_all(root: Path, ids: list[int]) -> None:
+    for index in range(6):
+        write_labels(root, index, ids)
+
+
+def test_labels_of_0_and_255(root):
+    label_all(root, [0, 255, 255, 0, 0])
+    message = (
+        r"class 'bright' \(id 1\) has no pixel in any of 6 label maps of BaseSegDataset; 40.0 % of "
+        r'all pixels are ignored \(255\); if 255 stands for a class'
+    )
+    data = dataset_of(root, classes=('dark', 'bright'))
+    with pytest.raises(DataMismatchError, match=message) as error:
+        check(data, num_classes=2)
+    assert 'skip_checks=absent_classes' in str(error.value)
+    check(data, num_classes=2, cfg=dict(skip_checks=['absent_classes']))
+
+
+def test_reduce_zero_label_with_a_background_class(root):
+    label_all(root, [0, 1, 2])
+    with pytest.raises(DataMismatchError, match=r"'bright' \(id 2\).*is 0 a class\?"):
+        check(dataset_of(root, reduce_zero_label=True))
+
+
+def test_gaps_in_the_ids(root):
+    label_all(root, [0, 2])
+    with pytest.raises(DataMismatchError, match=r"class 'grey' \(id 1\) has no pixel"):
+        check(dataset_of(root))
+
+
+def test_absent_in_validation_is_a_warning(root, tmp_path_factory, warnings):
+    other = tmp_path_factory.mktemp('val')
+    shutil.copytree(root, other, dirs_exist_ok=True)
+    label_all(other, [0, 1])
+    check(dataset_of(root), dataset_of(other))
+    (line,) = warnings()
+    assert "class 'bright' (id 2) has no pixel in any of 6 label maps" in line
+
+
+def test_a_class_may_be_in_another_part_of_the_training_data(root, tmp_path_factory):
+    other = tmp_path_factory.mktemp('more')
+    shutil.copytree(root, other, dirs_exist_ok=True)
+    label_all(root, [0, 1])
+    check(ConcatDataset([dataset_of(root), dataset_of(other)]))
+
+
+@pytest.mark.parametrize('case', ['sample', 'crop'])
+def test_absence_is_not_known_from_a_part(root, case, warnings):
+    label_all(root, [0, 1])
+    data = dataset_of(root)
+    if case == 'crop':
+        set_pipeline(data, *data.pipeline.transforms, RandomCrop((4, 4)), MapIds())
+    check(data, **(dict(max_files=2) if case == 'sample' else {}))
+    assert '(id 2) has no pixel' in warnings()[0]
+
+
+# What is judged: names and files
+
+
+@pytest.mark.parametrize(
+    ('classes', 'message'),
+    [
+        ('car', r"classes of BaseSegDataset is a string, 'car' \(is a comma missing\?\)"),
+        (None, 'BaseSegDataset has no names of classes: write metainfo'),
+        (('car',), r"one class, 'car', .*classes=\('background', 'car'\)"),
+    ],
+)
+def test_classes_that_are_none(root, classes, message):
+    data = dataset_of(root)
+    data._metainfo['classes'] = classes
+    with pytest.raises(DataMismatchError, match=message):
+        check(data)
+
+
+@pytest.mark.parametrize(
+    ('metainfo', 'message'),
+    [
+        (dict(classes='car'), r"classes of CamVidDataset is a string, 'car'"),
+        (dict(classes=('car', 'ufo')), 'data set CamVidDataset: new classes .*ufo'),
+        (dict(palette=[[0, 0, 0]]), 'data set CamVidDataset: palette does not match'),
+    ],
+)
+def test_classes_are_looked_at_before_files(metainfo, message):
+    with pytest.raises(DataMismatchError, match=message):
+        check_data_roots(dict(type='CamVidDataset', data_root='nosuch', metainfo=metainfo))
+
+
+def test_plausible_mistakes_get_one_line(root, tmp_path_factory, warnings):
+    shutil.copy(root / 'images/0.png', root / 'images/a.PNG')
+    shutil.copy(root / 'images/0.png', root / 'images/b.PNG')
+    shutil.copy(root / 'images/0.png', root / 'images/c.jpeg')
+    check(
+        dataset_of(root),
+        dataset_of(root, classes=('bright', 'grey', 'dark'), reduce_zero_label=True),
+        cfg=dict(skip_checks=['absent_classes']),
+    )
+    expected = {
+        'unused_files': 'images has 2 *.PNG, 1 *.jpeg, which BaseSegDataset leaves out',
+        'class_order': "class 0 is 'dark' in training (BaseSegDataset), but 'bright' in validation",
+        'zero_label': 'reduce_zero_label is False in training, but True in validation',
+        'train_in_val': '6 images are both trained on and validated on, such as',
+    }
+    for name, text in expected.items():
+        lines = [line for line in warnings() if f'[{name}]' in line]
+        assert lines and all(text in line for line in lines), name
+
+
+# Time
+
+
+def test_sound_files_are_remembered_until_they_change(root, monkeypatch):
+    reads = []
+    load = PairReader._load
+    monkeypatch.setattr(
+        PairReader, '_load', lambda self, info: reads.append(info['img_path']) or load(self, info)
+    )
+    check(dataset_of(root))
+    assert len(reads) == 7  # the first one tells whether there are labels
+    reads.clear()
+    check(dataset_of(root))
+    assert len(reads) == 1
+    write_labels(root, 4, [0, 9])
+    with pytest.raises(DataMismatchError, match=r'labels/4.png: label ids \[9\]'):
+        check(dataset_of(root))
+    with pytest.raises(DataMismatchError, match=r'labels/4.png: label ids \[9\]'):
+        check(dataset_of(root))  # what is wrong is not remembered
+    write_labels(root, 4, [0])
+    with pytest.raises(DataMismatchError, match=r'label ids \[2\]'):
+        check(dataset_of(root, classes=CLASSES[:2]), num_classes=2)
+    reads.clear()
+    check(set_pipeline(dataset_of(root), LoadImageFromFile(), LoadAnnotations(), MapIds()))
+    assert len(reads) == 7  # the code of one's own transforms may change
+
+
+@pytest.mark.parametrize('content', ['', '[]', '{"x": 1}', 'no JSON'])
+def test_damaged_memories_do_no_harm(root, content):
+    check(dataset_of(root))
+    for file in Path(os.environ['XDG_CACHE_HOME']).rglob('*.json'):
+        file.write_text(content)
+    write_labels(root, 4, [9])
+    with pytest.raises(DataMismatchError, match='labels/4.png'):
+        check(dataset_of(root))
+
+
+def test_several_processes_see_what_one_sees(root):
+    for index in range(6, 100):
+        shutil.copy(root / 'images/0.png', root / f'images/{index}.png')
+        write_labels(root, index, [0, 1] if index != 70 else [9])
+    errors = []
+    for num_workers in (0, 2):
+        with pytest.raises(DataMismatchError) as error:
+            check(dataset_of(root), num_workers=num_workers)
+        errors.append(str(error.value))
+    assert errors[0] == errors[1]
+    assert 'labels/70.png' in errors[0]
+
+
+def test_every_check_has_a_name_and_a_word_in_the_docs():
+    documented = (REPOSITORY / 'docs/checks.md').read_text()
+    for name, what in CHECKS.items():
+        assert what, name
+        assert f'| `{name}` |' in documented, name

@@ -93,7 +93,7 @@ def test_overview_comes_first(quiet, tiny_data):
     assert rows['seed'] == '0'
     assert lines[end - 2].split(maxsplit=2)[2] == quiet.cfg.work_dir
     assert Path(rows['log'].partition(',')[0]).is_file()
-    assert 'Checking 5 of 5 annotations' in lines[end]
+    assert any('Checking 5 of 5 images and label maps' in line for line in lines[end:])
 
 
 def test_iteration_has_the_total_and_one_value_for_each_kind(quiet):

@@ -33,7 +33,9 @@ def start(tiny, monkeypatch):
     class StartedError(Exception):
         pass
 
-    monkeypatch.setattr(Runner, '_log_env', lambda *args: None)  # half a second each time
+    # What takes most of a second each time, and is not looked at here.
+    monkeypatch.setattr(Runner, '_log_env', lambda *args: None)
+    monkeypatch.setattr(Config, 'pretty_text', '')
 
     def run(options: dict) -> None:
         cfg = copy.deepcopy(tiny)

@@ -48,7 +48,7 @@ class SeenFiles:
     def get(self, info: dict) -> Seen | None:
         """What was seen of a pair; None if it has to be read."""
         entry = self._sound.get(str(info.get('img_path')))
-        if entry is None or entry['stamps'] != _stamps(info):
+        if entry is None or entry.get('stamps') != _stamps(info):
             return None
         counts = {int(label): count for label, count in entry['counts'].items()}
         return Seen(warnings=[(name, text) for name, text in entry['warnings']], counts=counts)
@@ -78,7 +78,9 @@ def _read(file: Path) -> dict[str, dict]:
         content = json.loads(file.read_text())
     except (OSError, ValueError):
         return {}
-    return content if isinstance(content, dict) else {}
+    if not isinstance(content, dict):
+        return {}
+    return {name: entry for name, entry in content.items() if isinstance(entry, dict)}
 
 
 def _stamps(info: dict) -> list[list[int]] | None:

@@ -33,7 +33,7 @@ class FASegHead(MaskHead, Mask2FormerHead):
         **kwargs: As in :class:`mmseg_faseg.models.mask_head.MaskHead`.
 
     Raises:
-        ValueError: ``num_classes`` is less than 2.
+        ValueError: ``num_classes`` is 1.
     """
 
     def __init__(
@@ -46,9 +46,9 @@ class FASegHead(MaskHead, Mask2FormerHead):
         test_cfg: dict | None = None,
         **kwargs,
     ) -> None:
-        if num_classes < 2:
+        if num_classes == 1:
             raise ValueError(
-                f'num_classes is {num_classes}, semantic segmentation needs two: name what is not '
+                'num_classes is 1, semantic segmentation needs two: name what is not '
                 "the class, as in classes=('background', 'car') with label ids 0 and 1"
             )
         MaskHead.__init__(self, in_channels, num_classes, **kwargs)
