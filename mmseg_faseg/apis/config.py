@@ -5,6 +5,7 @@ import difflib
 import inspect
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from mmengine.config import Config, ConfigDict, DictAction
@@ -130,12 +131,12 @@ def datasets_of(dataloader: ConfigDict | None) -> Iterator[ConfigDict]:
 
 
 def _check_option_names(cfg: Config, options: dict[str, Any]) -> None:
-    """Finds misspelled keys, which MMEngine would add to the config and never read."""
+    """Finds misspelled keys, which MMEngine would add and never read, and dicts that are replaced."""
     known = {*cfg.keys(), *inspect.signature(Runner).parameters, *_OTHER_KEYS}
     known.discard('backbone_settings')  # merged into the model already: nobody reads it any more
     wrong = []
-    for option in options:
-        *parents, _ = option.split('.')
+    for option, value in options.items():
+        *parents, last = option.split('.')
         first = option.split('.')[0]
         if first not in known:
             wrong.append(_unknown(option, first, known))
@@ -146,6 +147,11 @@ def _check_option_names(cfg: Config, options: dict[str, Any]) -> None:
             if close and parent not in node:
                 wrong.append(_unknown(option, parent, node))
             node = node.get(parent) if isinstance(node, dict | Config) else None
+        before = node.get(last) if isinstance(node, dict | Config) else None
+        if isinstance(before, dict) and not isinstance(value, dict | NoneType):
+            wrong.append(
+                f'{option} is a dict, got {value!r}: set its entries, as {option}.KEY=VALUE'
+            )
     if wrong:
         raise UserError(f'--cfg-options: {"; ".join(wrong)}')
 

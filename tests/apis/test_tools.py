@@ -131,6 +131,7 @@ def test_our_config_by_name():
         ({'model.decode_haed.num_queries': 5}, "no 'decode_haed', did you mean 'decode_head'"),
         ({'param_scheduler.7.power': 1.0}, 'Index 7 exceeds'),
         ({'model.backbone.depth.x': 1}, 'depth'),
+        ({'train_cfg': 'dict(max_iters=2)'}, 'train_cfg is a dict, .* as train_cfg.KEY=VALUE'),
     ],
 )
 def test_wrong_option_is_named(trained, options, message):
