@@ -131,7 +131,7 @@ def datasets_of(dataloader: ConfigDict | None) -> Iterator[ConfigDict]:
 
 
 def _check_option_names(cfg: Config, options: dict[str, Any]) -> None:
-    """Finds misspelled keys, which MMEngine would add and never read, and dicts that are replaced."""
+    """Finds misspelled keys, which MMEngine would add and never read, and values for dicts."""
     known = {*cfg.keys(), *inspect.signature(Runner).parameters, *_OTHER_KEYS}
     known.discard('backbone_settings')  # merged into the model already: nobody reads it any more
     wrong = []

@@ -1,6 +1,5 @@
 """Reads checkpoints, and says in one line why one is refused."""
 
-import os
 import pickle
 import re
 import warnings
@@ -15,15 +14,26 @@ from ..compat.checkpoints import load_from_local
 from ..compat.safetensors import load_from_safetensors
 from ..errors import UserError
 
+_BEGINNINGS = (b'PK', b'\x80')  # of torch.save's zip files, and of the pickles before them
+
 
 def check_checkpoint(name: str) -> None:
-    """Checks that a checkpoint given by path exists; addresses are left to MMEngine.
+    """Checks that a checkpoint given by path exists and begins like one, without reading it.
+
+    Addresses are left to MMEngine.
 
     Raises:
-        UserError: There is no such file.
+        UserError: There is no such file, or it is of another kind.
     """
-    if '://' not in name and not os.path.isfile(os.path.expanduser(name)):
+    if '://' in name:
+        return
+    path = Path(name).expanduser()
+    if not path.is_file():
         raise UserError(f'there is no checkpoint {name}')
+    with path.open('rb') as file:
+        begin = file.read(2)
+    if begin and path.suffix != '.safetensors' and not begin.startswith(_BEGINNINGS):
+        raise UserError(f'{name} is not loaded: it is no checkpoint of torch.save')
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:

@@ -87,3 +87,10 @@ def test_demo_looks_for_its_test_data_before_it_trains(write_config, tmp_path, m
     monkeypatch.setattr(demo, 'train', None)
     with pytest.raises(apis.UserError, match='/nosuch'):
         demo.run_demo(str(config), str(tmp_path / 'work'))
+
+
+def test_a_checkpoint_of_another_kind_is_refused_before_data_are_read(toy, tmp_path):
+    file = tmp_path / 'notes.md'
+    file.write_text('# Notes')
+    with pytest.raises(apis.UserError, match='notes.md is not loaded: it is no checkpoint'):
+        apis.test(toy, str(file))
