@@ -101,7 +101,7 @@ class DataCheckHook(Hook):
             for one in seen:
                 counts.update(one.counts)
             files += len(indices)
-            whole &= len(indices) == len(dataset) and reader.sees_whole_images
+            whole &= len(indices) == len(dataset) and all(one.whole for one in seen)
         text = dataset_checks.absent_classes(group, counts, expected, files)
         report = Report(skipped)
         if text:

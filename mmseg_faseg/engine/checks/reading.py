@@ -29,12 +29,14 @@ class Seen:
         warnings: Checks and what they say.
         counts: Pixels of each label id.
         labelled: Whether the pipeline loaded labels.
+        whole: Whether the counted labels have the size that was loaded: nothing cut them.
     """
 
     problem: tuple[str, str] | None = None
     warnings: list[tuple[str, str]] = field(default_factory=list)
     counts: dict[int, int] = field(default_factory=dict)
     labelled: bool = True
+    whole: bool = True
 
 
 class _UnreadableError(Exception):
@@ -88,12 +90,11 @@ class PairReader(Dataset):
             if text:
                 return Seen(problem=(check.__name__, text))
         said = [(check.__name__, check(pair, self.expected)) for check in WARNED]
-        return Seen(warnings=[(name, text) for name, text in said if text], counts=_count(pair))
-
-    @property
-    def sees_whole_images(self) -> bool:
-        """Whether nothing that is run may cut pixels off."""
-        return all(_may_load(step) for step in self.steps)
+        return Seen(
+            warnings=[(name, text) for name, text in said if text],
+            counts=_count(pair),
+            whole=pair.labels.shape == pair.sizes[1],
+        )
 
     def _load(self, info: dict) -> Pair | None:
         """Runs the pipeline; None where it loads no labels or drops the entry."""

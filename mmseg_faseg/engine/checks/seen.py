@@ -29,6 +29,7 @@ class SeenFiles:
         dataset = reader.dataset
         self._file: Path | None = None
         self._sound: dict[str, dict] = {}
+        self._is_new = False
         if not is_stock(reader.steps) or getattr(dataset, 'backend_args', None):
             return
         settings = (
@@ -58,12 +59,14 @@ class SeenFiles:
         stamps = _stamps(info)
         if self._file is None or stamps is None or seen.problem or not seen.labelled:
             return
-        kept = {key: asdict(seen)[key] for key in ('warnings', 'counts')}
-        self._sound[str(info['img_path'])] = {'stamps': stamps, **kept}
+        if self.get(info) is None:
+            kept = {key: asdict(seen)[key] for key in ('warnings', 'counts')}
+            self._sound[str(info['img_path'])] = {'stamps': stamps, **kept}
+            self._is_new = True
 
     def save(self) -> None:
         """Writes what was added, if the folder can be written."""
-        if self._file is None:
+        if self._file is None or not self._is_new:
             return
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
