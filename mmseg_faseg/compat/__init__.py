@@ -16,11 +16,13 @@ from .checkpoints import allow_mmengine_checkpoints  # noqa: E402
 from .configs import config_path, register_config_names  # noqa: E402
 from .deformable_attention import prepare_operator  # noqa: E402
 from .metrics_file import write_metrics_once  # noqa: E402
+from .mixed_batches import predict_mixed_batches  # noqa: E402
 from .safetensors import register_safetensors  # noqa: E402
 from .tta import keep_scores_in_tta  # noqa: E402
 
 allow_mmengine_checkpoints()
 keep_scores_in_tta()
+predict_mixed_batches()
 follow_all_tensors()
 register_config_names()
 register_safetensors()

@@ -83,31 +83,6 @@ class FASegSegmentor(EncoderDecoder):
         """Features of images (B, 3, H, W); a trace of it refuses images of another size."""
         return super().extract_feat(*refuse_other_sizes([inputs]))
 
-    def val_step(self, data: dict) -> SampleList:
-        """As :meth:`test_step`."""
-        return self.test_step(data)
-
-    def test_step(self, data: dict) -> SampleList:
-        """Predicts a batch of a data loader's.
-
-        Images of different sizes are predicted one after the other, each with the result that it
-        has alone.
-
-        Args:
-            data: ``inputs``, images (3, H, W), and ``data_samples``, one for each.
-
-        Returns:
-            As :meth:`predict`.
-        """
-        inputs = data.get('inputs', ()) if isinstance(data, dict) else ()
-        if len({image.shape for image in inputs}) <= 1:
-            return super().test_step(data)
-        results = []
-        for i in range(len(inputs)):
-            alone = {key: values and values[i : i + 1] for key, values in data.items()}
-            results += super().test_step(alone)
-        return results
-
     @torch.no_grad()
     def predict(self, inputs: Tensor, data_samples: OptSampleList = None) -> SampleList:
         """Predicts class maps.
