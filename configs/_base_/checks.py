@@ -4,6 +4,7 @@ skip_checks = []
 custom_hooks = [
     dict(type='RunStartHook'),
     dict(type='SettingsCheckHook'),
+    dict(type='OutputNamesHook'),  # label maps and paintings keep the subfolders of their images
     dict(type='DataCheckHook'),
     dict(type='CheckpointCheckHook'),
 ]

@@ -18,6 +18,7 @@ from .dataloaders import load_without_workers  # noqa: E402
 from .deformable_attention import prepare_operator  # noqa: E402
 from .metrics_file import write_metrics_once  # noqa: E402
 from .mixed_batches import predict_mixed_batches  # noqa: E402
+from .output_names import keep_subfolders  # noqa: E402
 from .safetensors import register_safetensors  # noqa: E402
 from .tta import keep_scores_in_tta  # noqa: E402
 
@@ -25,6 +26,7 @@ allow_mmengine_checkpoints()
 keep_scores_in_tta()
 predict_mixed_batches()
 load_without_workers()
+keep_subfolders()
 follow_all_tensors()
 register_config_names()
 register_safetensors()

@@ -2,6 +2,7 @@ from .checkpoint_check import CheckpointCheckHook
 from .data_check import DataCheckHook, DataMismatchError
 from .log_processor import LossKindsLogProcessor
 from .optimizer import FASegOptimWrapperConstructor
+from .output_names import OutputNamesHook
 from .run_start import RunStartHook
 from .runner import ReadableRunner
 from .settings_check import SettingsCheckHook, SettingsMismatchError
@@ -13,6 +14,7 @@ __all__ = [
     'DataMismatchError',
     'FASegOptimWrapperConstructor',
     'LossKindsLogProcessor',
+    'OutputNamesHook',
     'ReadableRunner',
     'RunStartHook',
     'SettingsCheckHook',
