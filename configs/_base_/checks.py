@@ -5,6 +5,7 @@ custom_hooks = [
     dict(type='RunStartHook'),
     dict(type='SettingsCheckHook'),
     dict(type='OutputNamesHook'),  # label maps and paintings keep the subfolders of their images
+    dict(type='UnlabelledTestHook'),  # a test set without labels is predicted
     dict(type='DataCheckHook'),
     dict(type='CheckpointCheckHook'),
 ]

@@ -11,6 +11,7 @@ from ..errors import UserError
 from ..files import check_folder
 from ..models import FASegSegmentor
 from .checks import check_data, check_pretrained, pretrained_weights
+from .config import datasets_of
 from .devices import check_launcher, leave_process_group, prepare_devices
 from .gpu_memory import explained_out_of_memory
 from .model import build_model
@@ -77,7 +78,8 @@ def test(
         launcher: As in :func:`train`.
 
     Returns:
-        Metrics by name, such as ``{'mIoU': 48.3}`` in percent.
+        Metrics by name, such as ``{'mIoU': 48.3}`` in percent; none where no image has labels and
+        predictions are only written.
 
     Raises:
         UserError: The first thing that is missing or does not fit, before anything is written.
@@ -156,10 +158,8 @@ def _enable_tta(cfg: Config) -> None:
     for key in ('tta_model', 'tta_pipeline'):
         if key not in cfg:
             raise UserError(f'--tta needs {key} in the config')
-    for name in ('dataset', 'datasets'):
-        if name in cfg.test_dataloader.dataset:
-            raise UserError('--tta needs a plain test data set, not one inside a wrapper')
-    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+    for dataset in datasets_of(cfg.test_dataloader):
+        dataset.pipeline = cfg.tta_pipeline
     cfg.tta_model.module = cfg.model
     cfg.model = cfg.tta_model
 

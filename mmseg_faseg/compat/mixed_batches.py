@@ -19,7 +19,9 @@ def predict_mixed_batches() -> None:
 
 def _one_size_at_a_time(inherited: Callable, name: str) -> Callable:
     def step(self: EncoderDecoder, data: dict | tuple | list) -> SampleList:
-        inputs = data.get('inputs', ()) if isinstance(data, dict) else ()
+        if not isinstance(data, dict):
+            return inherited(self, data)
+        inputs = data.get('inputs', ())
         if len({image.shape for image in inputs}) <= 1:
             return inherited(self, data)
         results: SampleList = []

@@ -125,7 +125,7 @@ def _input_by_input(visualize: Callable) -> Callable:
         if not img_out_dir:
             return visualize(self, inputs, preds, *args, **kwargs)
         names = output_names(one for one in inputs if isinstance(one, str))
-        drawn = []
+        drawn: list = []
         for one, pred in zip(inputs, preds, strict=True):
             folder = osp.dirname(names[one]) if isinstance(one, str) else ''
             kwargs['img_out_dir'] = osp.join(img_out_dir, folder)

@@ -7,6 +7,7 @@ from .run_start import RunStartHook
 from .runner import ReadableRunner
 from .settings_check import SettingsCheckHook, SettingsMismatchError
 from .time_limit import TimeLimitHook
+from .unlabelled import UnlabelledTestError, UnlabelledTestHook
 
 __all__ = [
     'CheckpointCheckHook',
@@ -20,4 +21,6 @@ __all__ = [
     'SettingsCheckHook',
     'SettingsMismatchError',
     'TimeLimitHook',
+    'UnlabelledTestError',
+    'UnlabelledTestHook',
 ]
