@@ -9,7 +9,14 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from mmcv.transforms import BaseTransform, Compose, LoadImageFromFile, RandomFlip, TestTimeAug
+from mmcv.transforms import (
+    BaseTransform,
+    Compose,
+    LoadImageFromFile,
+    RandomFlip,
+    Resize,
+    TestTimeAug,
+)
 from mmengine import dist
 from mmengine.config import Config
 from mmengine.dataset import ConcatDataset, RepeatDataset
@@ -296,6 +303,15 @@ def test_ids_mapped_by_a_later_transform(root, between):
         check(set_pipeline(dataset_of(root), *load))
     check(set_pipeline(dataset_of(root), *load, *between, MapIds()))
     check(set_pipeline(dataset_of(root), *load, *between, Compose([MapIds()])))
+
+
+def test_images_resized_before_labels_are_loaded(root):
+    dataset = dataset_of(root)  # MMSegmentation's order in testing
+    set_pipeline(dataset, LoadImageFromFile(), Resize((40, 32), keep_ratio=True), LoadAnnotations())
+    check(dataset)
+    write_labels(root, 3, [0, 1, 2], shape=(32, 40))
+    with pytest.raises(DataMismatchError, match=r'images/3.png is 10 x 8 .*labels/3.png is 40 x'):
+        check(dataset)
 
 
 def test_images_of_seven_bands(root):

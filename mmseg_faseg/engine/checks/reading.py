@@ -99,7 +99,9 @@ class PairReader(Dataset):
     def _load(self, info: dict) -> Pair | None:
         """Runs the pipeline; None where it loads no labels or drops the entry."""
         results: Any = dict(info)
-        sizes = loader = None
+        loader = None
+        # As loaded: in testing images are resized before labels are loaded.
+        sizes: dict[str, tuple[int, ...]] = {}
         for step in self.steps:
             try:
                 results = step(results)
@@ -107,12 +109,14 @@ class PairReader(Dataset):
                 raise _UnreadableError(_explain(info, results, step, error)) from error
             if results is None:
                 return None
-            if sizes is None and 'img' in results and 'gt_seg_map' in results:
-                sizes = results['img'].shape[:2], results['gt_seg_map'].shape[:2]
-                loader = step if type(step) is LoadAnnotations else None
-        if sizes is None:
+            for key in ('img', 'gt_seg_map'):
+                if key in results and key not in sizes:
+                    sizes[key] = results[key].shape[:2]
+                    loader = step if type(step) is LoadAnnotations else loader
+        if len(sizes) < 2:
             return None
-        return Pair(info, results['img'], results['gt_seg_map'], sizes, loader)
+        as_loaded = sizes['img'], sizes['gt_seg_map']
+        return Pair(info, results['img'], results['gt_seg_map'], as_loaded, loader)
 
 
 def loading_steps(transforms: Sequence[Callable]) -> list[Callable]:
