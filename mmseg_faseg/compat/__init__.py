@@ -21,12 +21,14 @@ from .mixed_batches import predict_mixed_batches  # noqa: E402
 from .output_names import keep_subfolders  # noqa: E402
 from .safetensors import register_safetensors  # noqa: E402
 from .tta import keep_scores_in_tta  # noqa: E402
+from .visualizer import draw_images_of_any_layout  # noqa: E402
 
 allow_mmengine_checkpoints()
 keep_scores_in_tta()
 predict_mixed_batches()
 load_without_workers()
 keep_subfolders()
+draw_images_of_any_layout()
 follow_all_tensors()
 register_config_names()
 register_safetensors()
