@@ -4,6 +4,7 @@ import logging
 import warnings
 from typing import Any
 
+from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.logging.logger import MMFormatter
 from mmengine.registry import RUNNERS
@@ -25,13 +26,24 @@ _FILE_ONLY = (
     '"HardDiskBackend" is the alias of "LocalBackend"',
 )
 
+# Those of configs/_base_/checks.py, in its order.
+_CHECKS = (
+    'RunStartHook',
+    'SettingsCheckHook',
+    'OutputNamesHook',
+    'UnlabelledTestHook',
+    'DataCheckHook',
+    'CheckpointCheckHook',
+)
+
 
 @RUNNERS.register_module()
 class ReadableRunner(Runner):
     """MMEngine's runner, quieter on the terminal.
 
     The environment, the config, the hooks and the optimizer's rule for every parameter go to the
-    log file alone. ``log_level='DEBUG'`` brings them back to the terminal.
+    log file alone. ``log_level='DEBUG'`` brings them back to the terminal. Hooks of
+    ``configs/_base_/checks.py`` that a config's own ``custom_hooks`` replaced run all the same.
     """
 
     def build_logger(
@@ -46,11 +58,21 @@ class ReadableRunner(Runner):
                 handler.setFormatter(_formatter())
         return logger
 
-    def register_hooks(self, *args: Any, **kwargs: Any) -> None:
+    def register_hooks(
+        self, default_hooks: dict | None = None, custom_hooks: list[Hook | dict] | None = None
+    ) -> None:
         """Registers hooks; that those for pictures are off by default needs no warning."""
+        custom_hooks = custom_hooks or []
+        there = {_name(hook) for hook in custom_hooks}
+        missing: list[Hook | dict] = [dict(type=name) for name in _CHECKS if name not in there]
         with warnings.catch_warnings():
             warnings.filterwarnings('ignore', message='The draw is False')
-            super().register_hooks(*args, **kwargs)
+            super().register_hooks(default_hooks, [*missing, *custom_hooks])
+
+
+def _name(hook: Hook | dict) -> str:
+    kind = hook['type'] if isinstance(hook, dict) else type(hook)
+    return kind if isinstance(kind, str) else kind.__name__
 
 
 def _is_to_read(record: logging.LogRecord) -> bool:
