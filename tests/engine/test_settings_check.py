@@ -3,14 +3,22 @@
 import copy
 import re
 from types import SimpleNamespace
-from unittest.mock import Mock
 
 import pytest
+import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.runner import Runner
 
 from mmseg_faseg.engine import SettingsMismatchError
 from mmseg_faseg.engine.checks import settings
+from mmseg_faseg.engine.checks.names import CHECKS
+from mmseg_faseg.engine.checks.pairs import Expected
+
+
+def fcn(**settings) -> dict:
+    base = dict(type='FCNHead', in_channels=32, in_index=3, channels=8, num_classes=3)
+    return base | settings
+
 
 EPOCHS = {'train_cfg': dict(type='EpochBasedTrainLoop', max_epochs=1, val_interval=1)}
 
@@ -74,7 +82,7 @@ REFUSED = {
     'ignore_index of a crop': (
         {
             'train_dataloader.dataset.pipeline.2': dict(
-                type='RandomCrop', crop_size=(64, 64), ignore_index=0
+                type='RandomCrop', crop_size=(64, 64), cat_max_ratio=0.75, ignore_index=0
             )
         },
         r'RandomCrop.ignore_index \(train\) is 0',
@@ -89,11 +97,29 @@ REFUSED = {
         },
         r'RandomRotate.seg_pad_val \(train\) is 0',
     ),
+    'ignore_index of padding': (
+        {
+            'train_dataloader.dataset.pipeline.2': dict(
+                type='Pad', size=(64, 64), pad_val=dict(img=0, seg=0)
+            )
+        },
+        r'Pad.pad_val.seg \(train\) is 0',
+    ),
+    'ignore_index of a loss': (
+        {'model.auxiliary_head': fcn(loss_decode=dict(type='DiceLoss', ignore_index=0))},
+        'auxiliary_head.loss_decode.ignore_index is 0',
+    ),
+    'class_weight of an auxiliary head': (
+        {
+            'model.auxiliary_head': fcn(
+                loss_decode=dict(type='CrossEntropyLoss', class_weight=[1.0, 2.0])
+            )
+        },
+        'auxiliary_head.loss_decode.class_weight has 2 values, needs 3: one for each class',
+    ),
     'num_classes_of_heads': (
         {
-            'model.auxiliary_head': dict(
-                type='FCNHead', in_channels=32, in_index=3, channels=8, num_classes=7
-            )
+            'model.auxiliary_head': fcn(num_classes=7),
         },
         'decode_head.num_classes=3, model.auxiliary_head.num_classes=7',
     ),
@@ -145,6 +171,10 @@ WARNED = {
     ),
     'schedule_length': ({'train_cfg.max_iters': 8}, 'PolyLR ends at 4, but training has 8'),
     'schedule_length too long': ({'train_cfg.max_iters': 2}, 'PolyLR ends at 4, but .* has 2'),
+    'schedule_length of a cosine': (
+        {'param_scheduler': [dict(type='CosineAnnealingLR', T_max=9, by_epoch=False)]},
+        'CosineAnnealingLR ends at 9, but training has 4',
+    ),
     'schedule_length of steps': (
         {'param_scheduler': [dict(type='MultiStepLR', milestones=[2, 9], by_epoch=False)]},
         'milestone 9 is not reached',
@@ -169,6 +199,58 @@ def test_warned(start, case, capsys):
     assert f'[{name}]' not in capsys.readouterr().out
 
 
+SOUND = {
+    'a crop that looks at no labels': {
+        'model.decode_head.ignore_index': 11,
+        'model.data_preprocessor.seg_pad_val': 11,
+        'val_evaluator.ignore_index': 11,
+        'train_dataloader.dataset.pipeline.2': dict(type='RandomCrop', crop_size=(64, 64)),
+    },
+    'an auxiliary head that learns edges': {
+        'model.auxiliary_head': fcn(
+            type='STDCHead',
+            num_classes=2,
+            boundary_threshold=0.1,
+            loss_decode=[dict(type='CrossEntropyLoss', use_sigmoid=True), dict(type='DiceLoss')],
+        )
+    },
+    'one output for two classes': {
+        'model.type': 'EncoderDecoder',
+        'model.decode_head': fcn(
+            num_classes=2,
+            out_channels=1,
+            threshold=0.3,
+            loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=True, class_weight=[2.0]),
+        ),
+    },
+    'a cosine that ends with training': {
+        'param_scheduler': [
+            dict(type='LinearLR', start_factor=0.1, begin=0, end=2, by_epoch=False),
+            dict(type='CosineAnnealingLR', begin=2, T_max=2, by_epoch=False),
+        ]
+    },
+}
+
+
+@pytest.mark.parametrize('case', SOUND)
+def test_nothing_is_said(start, case, capsys):
+    start(SOUND[case])
+    said = capsys.readouterr().out
+    assert not [name for name in CHECKS if f'[{name}]' in said]
+
+
+def test_a_model_that_decides_on_no_classes():
+    """Heads of MMSegmentation's depth estimators have no label to ignore."""
+    head = torch.nn.Module()
+    head.num_classes = 1
+    model = SimpleNamespace(decode_head=head)
+    runner = SimpleNamespace(model=model, _train_loop=None, _val_loop=None, _test_loop=None)
+    assert Expected.by(model) is None
+    assert not [
+        text for check in (settings.ignore_index, settings.class_weight) for text in check(runner)
+    ]
+
+
 def test_a_warm_up_may_end_early(start, capsys):
     start(
         {
@@ -190,11 +272,12 @@ def test_misspelled_name_of_a_check(start):
 
 def test_class_weights_of_mask2former_head():
     """MMSegmentation's head fails at the first iteration; ours refuses when it is built."""
-    head = Mock(num_classes=3, ignore_index=255, class_weight=[1.0] * 3)
+    loss = SimpleNamespace(class_weight=[1.0] * 3)
+    head = SimpleNamespace(num_classes=3, loss_mask=None, loss_cls=loss)
     runner = SimpleNamespace(model=SimpleNamespace(decode_head=head))
     (text,) = settings.class_weight(runner)
     assert 'loss_cls.class_weight has 3 values, needs num_classes + 1 = 4' in text
-    head.class_weight.append(0.1)
+    loss.class_weight.append(0.1)
     assert not list(settings.class_weight(runner))
 
 

@@ -34,7 +34,7 @@ class Expected:
         head: Any = getattr(model, 'decode_head', None)
         if isinstance(head, nn.ModuleList):
             head = head[-1]
-        if head is None:
+        if not hasattr(head, 'num_classes') or not hasattr(head, 'ignore_index'):
             return None
         return cls(head.num_classes, head.ignore_index, channels_of(model))
 

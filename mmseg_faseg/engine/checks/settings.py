@@ -7,6 +7,7 @@ built, so it does not matter how the config was written.
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 from mmcv.transforms import TestTimeAug
 from mmengine.dataset import InfiniteSampler
 from mmengine.evaluator import BaseMetric
@@ -14,12 +15,13 @@ from mmengine.hooks import CheckpointHook, EarlyStoppingHook
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from mmseg.evaluation import IoUMetric
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from torch import nn
 
 from ...models.semantic.segmentor import check_windows
 from .pairs import channels_of
 
-_IGNORED = ('ignore_index', 'seg_pad_val', 'seg_fill_in')  # as transforms call it
+_IGNORED = ('ignore_index', 'seg_pad_val', 'seg_fill_in', 'ignore_label')  # as parts call it
 # What IoUMetric returns beside accuracies, by what it is asked for.
 _IOU_METRICS = {
     'mIoU': ('aAcc', 'mIoU', 'mAcc'),
@@ -41,10 +43,14 @@ def ignore_index(runner: Runner) -> Iterator[str]:
     """The label that is ignored stands in several places, which have to agree."""
     model = segmentor(runner)
     heads = _heads(model)
-    if not heads:
+    name, deciding = next(iter(heads.items()), ('', None))
+    ignored = getattr(deciding, 'ignore_index', None)
+    if ignored is None:  # it decides on no classes
         return
-    name, head = next(iter(heads.items()))
-    places = {f'{key}.ignore_index': part.ignore_index for key, part in heads.items()}
+    parts = dict(heads)
+    for key, head in heads.items():
+        parts |= {f'{key}.{part}': loss for part, loss in _losses(head).items()}
+    places = {f'{key}.{what}': v for key, part in parts.items() for what, v in _ignored(part)}
     if getattr(model.data_preprocessor, 'size', None) or _divides(model):
         places['data_preprocessor.seg_pad_val'] = model.data_preprocessor.seg_pad_val
     for key, loop in _loops(runner).items():
@@ -52,21 +58,20 @@ def ignore_index(runner: Runner) -> Iterator[str]:
             if hasattr(metric, 'ignore_index'):
                 places[f'{key}_evaluator.ignore_index'] = metric.ignore_index
         for transform in _transforms(loop):
-            for attribute in _IGNORED:
-                value = getattr(transform, attribute, None)
-                if value is not None:
-                    places[f'{type(transform).__name__}.{attribute} ({key})'] = value
-    others = [f'{key} is {v}' for key, v in places.items() if v != head.ignore_index]
+            for what, value in _ignored(transform):
+                places[f'{type(transform).__name__}.{what} ({key})'] = value
+    others = [f'{key} is {v}' for key, v in places.items() if v != ignored]
     if others:
         yield (
-            f'{name}.ignore_index is {head.ignore_index}, but {", ".join(others)}: set all of them '
+            f'{name}.ignore_index is {ignored}, but {", ".join(others)}: set all of them '
             'to one label'
         )
 
 
 def num_classes_of_heads(runner: Runner) -> Iterator[str]:
-    """Auxiliary heads have the classes of the head that decides."""
-    heads = _heads(segmentor(runner)).items()
+    """Auxiliary heads that learn the class of each pixel have those of the head that decides."""
+    deciding, *others = _heads(segmentor(runner)).items() or [('', None)]
+    heads = [deciding, *((name, head) for name, head in others if _learns_pixels(head))]
     counts = {name: getattr(head, 'num_classes', None) for name, head in heads}
     if len(set(counts.values())) > 1:
         found = ', '.join(f'{name}.num_classes={count}' for name, count in counts.items())
@@ -74,15 +79,20 @@ def num_classes_of_heads(runner: Runner) -> Iterator[str]:
 
 
 def class_weight(runner: Runner) -> Iterator[str]:
-    """Mask2Former's head has one class weight for each class and one for 'no object'."""
+    """There is one class weight for each class; Mask2Former has one more, for 'no object'."""
     for name, head in _heads(segmentor(runner)).items():
-        weights = getattr(head, 'class_weight', None)
-        wanted = getattr(head, 'num_classes', 0) + 1
-        if hasattr(head, 'loss_mask') and isinstance(weights, list) and len(weights) != wanted:
-            yield (
-                f'{name}.loss_cls.class_weight has {len(weights)} values, needs num_classes + 1 = '
-                f'{wanted}: one for each class and one for none'
-            )
+        if hasattr(head, 'loss_mask'):
+            losses, wanted = {'loss_cls': head.loss_cls}, head.num_classes + 1
+            needs = f'num_classes + 1 = {wanted}: one for each class and one for none'
+        elif _learns_pixels(head):
+            losses, wanted = _losses(head), head.out_channels
+            needs = f'{wanted}: one for each class'
+        else:
+            continue
+        for part, loss in losses.items():
+            weights = getattr(loss, 'class_weight', None)
+            if isinstance(weights, list | tuple | np.ndarray) and len(weights) != wanted:
+                yield f'{name}.{part}.class_weight has {len(weights)} values, needs {needs}'
 
 
 def windows(runner: Runner) -> Iterator[str]:
@@ -198,10 +208,10 @@ def schedule_length(runner: Runner) -> Iterator[str]:
             yield f'{name} begins at {scheduler.begin}, but training has {length} {unit}'
         elif late:
             yield f'{name}: milestone {min(late)} is not reached, training has {length} {unit}'
-        elif name.startswith(_TO_THE_END) and scheduler.end != length:
-            is_last = all(other.end <= scheduler.end for other in schedulers)
-            if is_last or scheduler.end > length:
-                yield f'{name} ends at {scheduler.end}, but training has {length} {unit}'
+        elif name.startswith(_TO_THE_END) and (end := _end(scheduler)) != length:
+            is_last = all(_end(other) <= end for other in schedulers)
+            if is_last or end > length:
+                yield f'{name} ends at {end}, but training has {length} {unit}'
 
 
 def validation_interval(runner: Runner) -> Iterator[str]:
@@ -249,6 +259,32 @@ def _heads(model: nn.Module) -> dict[str, Any]:
     return {f'model.{name}': head for name, head in heads.items()}
 
 
+def _learns_pixels(head: Any) -> bool:
+    """Whether a head learns the class of each pixel; STDC's with a loss of its own learns edges."""
+    return getattr(type(head), 'loss_by_feat', None) is BaseDecodeHead.loss_by_feat
+
+
+def _losses(head: Any) -> dict[str, Any]:
+    """The losses of one of MMSegmentation's heads by their place in its config."""
+    losses = getattr(head, 'loss_decode', None)
+    if isinstance(losses, nn.ModuleList):
+        return {f'loss_decode[{index}]': loss for index, loss in enumerate(losses)}
+    return {'loss_decode': losses}
+
+
+def _ignored(part: Any) -> Iterator[tuple[str, int]]:
+    """The label that a head, a loss or a transform ignores, by what it calls it."""
+    if getattr(part, 'cat_max_ratio', 0) == 1:  # RandomCrop looks at labels only below it
+        return
+    for name in _IGNORED:
+        value = getattr(part, name, None)
+        if value is not None:
+            yield name, value
+    padding = getattr(part, 'pad_val', None)  # of MMCV's Pad
+    if isinstance(padding, dict):
+        yield 'pad_val.seg', padding.get('seg', 255)
+
+
 def _divides(model: nn.Module) -> bool:
     return bool(getattr(model.data_preprocessor, 'size_divisor', None))
 
@@ -268,6 +304,12 @@ def _schedulers(runner: Runner) -> list[Any]:
     if isinstance(schedulers, dict):
         return [one for several in schedulers.values() for one in several]
     return [one for one in schedulers if hasattr(one, 'by_epoch')]
+
+
+def _end(scheduler: Any) -> int:
+    """The step at which a schedule has got where it leads, whenever it is stopped."""
+    steps = getattr(scheduler, 'T_max', None) or getattr(scheduler, 'total_steps', None)
+    return scheduler.begin + steps if steps else scheduler.end
 
 
 def _transforms(loop: Any) -> Iterator[Any]:
