@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -65,6 +65,7 @@ class DataCheckHook(Hook):
         self.max_files = max_files
         self.num_workers = _cores() if num_workers is None else num_workers
         self._checked: set[int] = set()
+        self._outer: dict[int, list] = {}  # transforms of the data sets around one
 
     def before_run(self, runner: Runner) -> None:
         """Checks the data of the loops that are built by now: train and val, or val, or test."""
@@ -81,8 +82,9 @@ class DataCheckHook(Hook):
             self._checked.update(id(dataset) for dataset in group)
 
     def _unchecked(self, loop: Any) -> list[BaseDataset]:
-        leaves = list(_leaves(loop.dataloader.dataset)) if hasattr(loop, 'dataloader') else []
-        return [dataset for dataset in leaves if id(dataset) not in self._checked]
+        found = list(_with_outer(loop.dataloader.dataset)) if hasattr(loop, 'dataloader') else []
+        self._outer.update((id(dataset), outer) for dataset, outer in found)
+        return [dataset for dataset, _ in found if id(dataset) not in self._checked]
 
     def _check_files(
         self, group: list[BaseDataset], expected: Expected, skipped: set[str], training: bool
@@ -92,7 +94,7 @@ class DataCheckHook(Hook):
         files, whole = 0, True
         for dataset in group:
             indices = self._chosen(dataset)
-            reader = PairReader(dataset, indices, expected, skipped)
+            reader = PairReader(dataset, indices, expected, skipped, self._outer[id(dataset)])
             if not reader.steps or not (indices and reader[0].labelled):
                 continue
             seen = self._read(reader)
@@ -224,13 +226,25 @@ def _cores() -> int:
 
 def _leaves(dataset) -> Iterator[BaseDataset]:
     """The data sets below MMEngine's and MMSeg's wrappers."""
+    for leaf, _ in _with_outer(dataset):
+        yield leaf
+
+
+def _with_outer(dataset: Any, outer: Sequence[Any] = ()) -> Iterator[tuple[BaseDataset, list]]:
+    """As :func:`_leaves`, each with what the wrappers around it do to all images that they take.
+
+    ``MultiImageMixDataset`` mixes others into an image, such as by ``RandomMosaic``; only what
+    comes after that is done to them.
+    """
     if hasattr(dataset, 'datasets'):
         for part in dataset.datasets:
-            yield from _leaves(part)
+            yield from _with_outer(part, outer)
     elif hasattr(dataset, 'dataset'):
-        yield from _leaves(dataset.dataset)
+        own = list(getattr(dataset, 'pipeline', ()))
+        mixing = [place for place, step in enumerate(own, 1) if hasattr(step, 'get_indices')]
+        yield from _with_outer(dataset.dataset, [*own[max(mixing, default=0) :], *outer])
     elif isinstance(dataset, BaseDataset):
-        yield dataset
+        yield dataset, list(outer)
 
 
 def _leaf_cfgs(cfg: dict) -> Iterator[dict]:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ from mmcv.transforms import (
     BaseTransform,
     Compose,
     LoadImageFromFile,
+    RandomApply,
     RandomFlip,
     Resize,
     TestTimeAug,
@@ -21,8 +23,14 @@ from mmengine import dist
 from mmengine.config import Config
 from mmengine.dataset import ConcatDataset, RepeatDataset
 from mmengine.runner import Runner
-from mmseg.datasets import BaseSegDataset
-from mmseg.datasets.transforms import LoadAnnotations, RandomCrop
+from mmseg.datasets import BaseSegDataset, MultiImageMixDataset
+from mmseg.datasets.transforms import (
+    ConcatCDInput,
+    LoadAnnotations,
+    RandomCrop,
+    RandomMosaic,
+    RGB2Gray,
+)
 from PIL import Image
 from torch import nn
 
@@ -303,6 +311,21 @@ def test_ids_mapped_by_a_later_transform(root, between):
         check(set_pipeline(dataset_of(root), *load))
     check(set_pipeline(dataset_of(root), *load, *between, MapIds()))
     check(set_pipeline(dataset_of(root), *load, *between, Compose([MapIds()])))
+    check(set_pipeline(dataset_of(root), *load, *between, RandomApply([MapIds()], prob=1.0)))
+
+
+@pytest.mark.parametrize('mapped', ['after', 'before'])
+def test_ids_mapped_where_images_are_mixed(root, mapped):
+    """Mapping before a mosaic leaves out the images that are mixed in."""
+    for index in range(6):
+        write_labels(root, index, [0, 1, 2, 107])
+    pipeline = [RandomMosaic(prob=1.0, img_scale=(8, 8)), MapIds()]
+    pipeline = pipeline if mapped == 'after' else pipeline[::-1]
+    data = dataset_of(root, pipeline=[LoadImageFromFile(), LoadAnnotations()])
+    mixed = MultiImageMixDataset(ConcatDataset([data]), [])
+    mixed.pipeline = pipeline
+    with nullcontext() if mapped == 'after' else pytest.raises(DataMismatchError, match='107'):
+        check(mixed)
 
 
 def test_images_resized_before_labels_are_loaded(root):
@@ -320,6 +343,31 @@ def test_images_of_seven_bands(root):
     with pytest.raises(DataMismatchError, match='7 channels, but the backbone takes 3') as error:
         check(data, channels=3)
     assert 'model.backbone.in_channels=7' in str(error.value)
+
+
+def test_channels_that_a_later_transform_joins_or_drops(root):
+    """MMSegmentation's change detection stacks two images; a grey image has one channel."""
+
+    def second(results: dict) -> dict:
+        return {**results, 'img2': results['img']}
+
+    load = (LoadImageFromFile(), LoadAnnotations())
+    check(set_pipeline(dataset_of(root), *load, second, ConcatCDInput()), channels=6)
+    check(set_pipeline(dataset_of(root), *load, RGB2Gray(out_channels=1)), channels=1)
+    with pytest.raises(DataMismatchError, match='1 channels, but the backbone takes 3'):
+        check(set_pipeline(dataset_of(root), *load, RGB2Gray(out_channels=1)), channels=3)
+
+
+def test_slices_of_volumes(root):
+    def load(results: dict) -> dict:
+        volume = dict(img=np.zeros((3, 8, 10, 5)), gt_seg_map=np.resize([0, 1, 2], (8, 10, 5)))
+        return {**results, **volume}
+
+    def take_slice(results: dict) -> dict:
+        image = np.moveaxis(results['img'][..., 0], 0, -1)
+        return {**results, 'img': image, 'gt_seg_map': results['gt_seg_map'][..., 0]}
+
+    check(set_pipeline(dataset_of(root), load, take_slice), channels=3)
 
 
 def test_float_images_in_tiff(root):
@@ -479,6 +527,14 @@ def test_classes_that_are_none(root, classes, message):
 def test_classes_are_looked_at_before_files(metainfo, message):
     with pytest.raises(DataMismatchError, match=message):
         check_data_roots(dict(type='CamVidDataset', data_root='nosuch', metainfo=metainfo))
+
+
+def test_what_is_wrong_with_two_data_sets_is_said_once(root, warnings):
+    shutil.copy(root / 'images/0.png', root / 'images/a.PNG')
+    with pytest.raises(DataMismatchError) as error:
+        check(dataset_of(root), dataset_of(root), num_classes=19)
+    assert str(error.value).count('num_classes is 19') == 1
+    assert len([line for line in warnings() if '[unused_files]' in line]) == 1
 
 
 def test_plausible_mistakes_get_one_line(root, tmp_path_factory, warnings):

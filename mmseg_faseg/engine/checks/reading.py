@@ -16,8 +16,9 @@ from torch.utils.data import Dataset
 
 from .pairs import REFUSED, WARNED, Expected, Pair
 
-# Transforms of these packages change neither ids nor the number of channels, but for loaders.
+# Transforms of these packages change neither ids nor the number of channels, but for loaders
 _STOCK = ('mmcv', 'mmengine', 'mmseg', 'mmdet', 'mmpretrain', 'mmseg_faseg')
+_OTHER_CHANNELS = ('ConcatCDInput', 'RGB2Gray', 'RandomGrayscale')  # and these
 
 
 @dataclass
@@ -46,14 +47,16 @@ class _UnreadableError(Exception):
 class PairReader(Dataset):
     """Reads and checks pairs by their place among ``indices``.
 
-    Of the data set's own pipeline everything runs up to the last transform that may load an image
-    or change label ids: loaders, and those that do not come with OpenMMLab.
+    Of the data set's own pipeline, and those of data sets around it, everything runs up to the last
+    transform that may load an image or change label ids: loaders, and those that do not come with
+    OpenMMLab.
 
     Args:
         dataset: What is read.
         indices: Of the data set's entries.
         expected: What the model takes.
         skipped: Names of checks left out.
+        outer: Transforms of data sets around it, such as ``MultiImageMixDataset``.
     """
 
     def __init__(
@@ -62,12 +65,13 @@ class PairReader(Dataset):
         indices: Sequence[int],
         expected: Expected,
         skipped: Collection[str] = (),
+        outer: Sequence[Callable] = (),
     ) -> None:
         self.dataset = dataset
         self.indices = indices
         self.expected = expected
         self.skipped = skipped
-        self.steps = loading_steps(dataset.pipeline.transforms)
+        self.steps = loading_steps([*dataset.pipeline.transforms, *outer])
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -102,6 +106,7 @@ class PairReader(Dataset):
         loader = None
         # As loaded: in testing images are resized before labels are loaded.
         sizes: dict[str, tuple[int, ...]] = {}
+        loaded: dict[str, int] = {}  # how many dimensions
         for step in self.steps:
             try:
                 results = step(results)
@@ -109,9 +114,10 @@ class PairReader(Dataset):
                 raise _UnreadableError(_explain(info, results, step, error)) from error
             if results is None:
                 return None
-            for key in ('img', 'gt_seg_map'):
-                if key in results and key not in sizes:
-                    sizes[key] = results[key].shape[:2]
+            for key, ndim in (('img', 3), ('gt_seg_map', 2)):
+                # Of volumes those of the slices that are cut from them.
+                if key in results and (key not in sizes or loaded[key] > ndim >= results[key].ndim):
+                    sizes[key], loaded[key] = results[key].shape[:2], results[key].ndim
                     loader = step if type(step) is LoadAnnotations else loader
         if len(sizes) < 2:
             return None
@@ -153,7 +159,8 @@ def _may_load(step: Callable) -> bool:
     if _package(step) not in _STOCK or type(step).__module__.endswith('.loading'):
         return True
     inner: Any = getattr(step, 'transforms', ())  # RandomChoice, RandomApply and their like
-    return isinstance(inner, Sequence) and any(_may_load(step) for step in _flat(inner))
+    inner = inner if isinstance(inner, Sequence) else [inner]
+    return type(step).__name__ in _OTHER_CHANNELS or any(_may_load(one) for one in _flat(inner))
 
 
 def _package(step: Callable) -> str:

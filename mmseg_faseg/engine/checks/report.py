@@ -20,17 +20,20 @@ class Report:
 
     def __init__(self, skipped: Collection[str] = ()) -> None:
         self.skipped = skipped
-        self._problems: list[tuple[str, str]] = []
+        self._problems: dict[tuple[str, str], None] = {}  # each is said once
+        self._warnings: set[str] = set()
 
     def warn(self, check: str, text: str) -> None:
         """Logs one line."""
-        if check not in self.skipped:
-            print_log(f'{text} [{check}]', 'current', logging.WARNING)
+        line = f'{text} [{check}]'
+        if check not in self.skipped and line not in self._warnings:
+            self._warnings.add(line)
+            print_log(line, 'current', logging.WARNING)
 
     def refuse(self, check: str, text: str) -> None:
         """Keeps a reason not to start."""
         if check not in self.skipped:
-            self._problems.append((check, text))
+            self._problems[check, text] = None
 
     def settle(self, error: type[UserError], title: str = '') -> None:
         """Raises an error that has all reasons not to start, and how to start all the same.
@@ -41,7 +44,7 @@ class Report:
         """
         if not self._problems:
             return
-        lines = [text for _, text in self._problems[:_SHOWN]]
+        lines = [text for _, text in self._problems][:_SHOWN]
         if title:
             lines = [f'{len(self._problems)} {title}:', *(f'  {line}' for line in lines)]
         if len(self._problems) > _SHOWN:
