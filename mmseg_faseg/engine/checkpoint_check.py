@@ -15,7 +15,7 @@ from .checks.names import CHECKS
 from .checks.report import Report, skipped_checks
 
 # What depends on the number of classes: new classes get new weights.
-_PER_CLASS = re.compile(r'(^|\.)(cls_embed|class_weight)(\.|$)')
+_PER_CLASS = re.compile(r'(^|\.)(cls_embed|conv_seg|class_weight)(\.|$)')
 # Only trained with, so a model without it gives the same predictions.
 _UNUSED_IN_TEST = 'auxiliary_head.'
 
@@ -29,8 +29,9 @@ class CheckpointCheckHook(Hook):
     """Compares names and shapes of a checkpoint with the model before its weights are loaded.
 
     Testing and resuming need all of them to match. Training from ``load_from`` may differ in the
-    shape of what depends on the number of classes (``cls_embed``, class weights), which then starts
-    anew; the log says what was taken, what is new and what was left.
+    shape of what depends on the number of classes (``cls_embed``, ``conv_seg`` of MMSegmentation's
+    other heads, class weights), which then starts anew; the log says what was taken, what is new
+    and what was left.
 
     Raises:
         CheckpointMismatchError: The first names and the number of those that do not match.

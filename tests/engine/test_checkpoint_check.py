@@ -1,9 +1,15 @@
 """A checkpoint that was trained on other classes says so before it is used."""
 
+from types import SimpleNamespace
+from unittest.mock import Mock
+
 import pytest
 import torch
+from mmengine.runner import IterBasedTrainLoop
+from torch import nn
 
 from mmseg_faseg import apis
+from mmseg_faseg.engine.checkpoint_check import CheckpointCheckHook, CheckpointMismatchError
 from mmseg_faseg.engine.checks import report
 
 
@@ -35,3 +41,25 @@ def test_class_names_of_the_checkpoint(trained, tmp_path, warnings, classes, sai
     lines = [line for line in warnings if '[class_names_of_checkpoint]' in line]
     assert len(lines) == (said is not None)
     assert said is None or said + str(file) in lines[0]
+
+
+@pytest.mark.parametrize('name', ['cls_embed', 'conv_seg'])
+@pytest.mark.parametrize('resume', [False, True])
+def test_fine_tuning_may_change_the_classes(name, resume):
+    """Of our heads and of MMSegmentation's others, such as ``FCNHead`` as an auxiliary head."""
+
+    def model(classes: int) -> nn.Module:
+        return nn.ModuleDict({'decode_head': nn.ModuleDict({name: nn.Conv2d(4, classes, 1)})})
+
+    loop = Mock(spec=IterBasedTrainLoop, dataloader=Mock())
+    runner = SimpleNamespace(
+        cfg={}, model=model(7), logger=Mock(), _load_from='a.pth', _resume=resume,
+        _train_loop=loop, _val_loop=None, _test_loop=None,
+    )  # fmt: skip
+    checkpoint = dict(state_dict=model(3).state_dict())
+    if resume:
+        with pytest.raises(CheckpointMismatchError, match=f'{name}.weight'):
+            CheckpointCheckHook().after_load_checkpoint(runner, checkpoint)
+        return
+    CheckpointCheckHook().after_load_checkpoint(runner, checkpoint)
+    assert f'{name}.bias' in runner.logger.info.call_args.args[0]
