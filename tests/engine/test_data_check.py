@@ -370,6 +370,23 @@ def test_slices_of_volumes(root):
     check(set_pipeline(dataset_of(root), load, take_slice), channels=3)
 
 
+def test_a_format_of_ones_own(root):
+    """A transform may replace arrays by what the model takes, under other names or as tensors."""
+
+    def tensors(results: dict) -> dict:
+        image, labels = torch.from_numpy(results['img']), torch.from_numpy(results['gt_seg_map'])
+        return dict(results, img=image.movedim(-1, 0), gt_seg_map=labels)
+
+    def inputs(results: dict) -> dict:
+        return dict(inputs=results['img'], data_samples=results['gt_seg_map'])
+
+    data = set_pipeline(dataset_of(root), LoadImageFromFile(), LoadAnnotations(), tensors, inputs)
+    check(data, channels=3)
+    write_labels(root, 4, [9])
+    with pytest.raises(DataMismatchError, match=r'labels/4.png: label ids \[9\]'):
+        check(data, channels=3)
+
+
 def test_float_images_in_tiff(root):
     for index in range(6):
         cv2.imwrite(str(root / f'images/{index}.tif'), np.ones((8, 10), np.float32))

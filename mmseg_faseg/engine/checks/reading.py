@@ -105,8 +105,8 @@ class PairReader(Dataset):
         results: Any = dict(info)
         loader = None
         # As loaded: in testing images are resized before labels are loaded.
-        sizes: dict[str, tuple[int, ...]] = {}
-        loaded: dict[str, int] = {}  # how many dimensions
+        first: dict[str, np.ndarray] = {}
+        last: dict[str, np.ndarray] = {}  # before the pipeline makes tensors of them
         for step in self.steps:
             try:
                 results = step(results)
@@ -115,14 +115,18 @@ class PairReader(Dataset):
             if results is None:
                 return None
             for key, ndim in (('img', 3), ('gt_seg_map', 2)):
-                # Of volumes those of the slices that are cut from them.
-                if key in results and (key not in sizes or loaded[key] > ndim >= results[key].ndim):
-                    sizes[key], loaded[key] = results[key].shape[:2], results[key].ndim
+                array = results.get(key)
+                if not isinstance(array, np.ndarray):
+                    continue
+                last[key] = array
+                # Of volumes the slices that are cut from them.
+                if key not in first or first[key].ndim > ndim >= array.ndim:
+                    first[key] = array
                     loader = step if type(step) is LoadAnnotations else loader
-        if len(sizes) < 2:
+        if len(first) < 2:
             return None
-        as_loaded = sizes['img'], sizes['gt_seg_map']
-        return Pair(info, results['img'], results['gt_seg_map'], as_loaded, loader)
+        sizes = first['img'].shape[:2], first['gt_seg_map'].shape[:2]
+        return Pair(info, last['img'], last['gt_seg_map'], sizes, loader)
 
 
 def loading_steps(transforms: Sequence[Callable]) -> list[Callable]:
