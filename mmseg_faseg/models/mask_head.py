@@ -1,6 +1,7 @@
 """The mask head: both decoders, queries, predictions and losses, for every segmentation task."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from mmcv.cnn import Conv2d
@@ -14,7 +15,8 @@ from .decoders.mask_predictor import MaskPredictor
 from .decoders.pixel_decoder import FASegPixelDecoder
 from .decoders.positional_query import PositionalQuery
 from .decoders.transformer_decoder import FASegTransformerDecoder
-from .losses import MaskLosses, MaskProduct
+from .losses import MaskLosses, MaskProduct, Targets
+from .mask_pilot import MaskPilot
 from .ops.tracing import refuse_other_sizes
 
 
@@ -27,7 +29,7 @@ class MaskHead(MaskLosses):
     ``Mask2FormerHead`` computes, under the same parameter names.
 
     It knows no framework's contract: a head for MMSegmentation or MMDetection adds ``loss`` and
-    ``predict`` in their form, from ``predict_all``, ``losses_of`` and ``predict_last``.
+    ``predict`` in their form, from ``predict_all``, ``train_losses`` and ``predict_last``.
 
     Args:
         in_channels (Sequence[int]): Channels of the backbone's maps, finest first.
@@ -47,6 +49,9 @@ class MaskHead(MaskLosses):
             ``HighResolutionCrossAttention``; masked like any other when None.
         mask_threshold (float): A layer attends where the sigmoid of the last mask is at least
             this: 0.15 in FASeg, 0.5 in Mask2Former.
+        mask_pilot (dict, optional): Mask-piloted training, which changes no prediction: arguments
+            of :class:`~mmseg_faseg.models.mask_pilot.MaskPilot`, ``dict()`` for the paper's; off
+            when None.
         loss_cls (dict): Classification loss. Without a ``class_weight`` every class weighs 1 and
             'no object' 0.1.
         loss_mask (dict): Mask loss on points.
@@ -79,6 +84,7 @@ class MaskHead(MaskLosses):
         positional_query: dict | None = None,
         high_res_attn: dict | None = None,
         mask_threshold: float = 0.15,
+        mask_pilot: dict | None = None,
         strides: Sequence[int] = (4, 8, 16, 32),
         enforce_decoder_input_project: bool = False,
         train_cfg: dict | None = None,
@@ -123,6 +129,10 @@ class MaskHead(MaskLosses):
             for _ in range(num_transformer_feat_level)
         )
         self._init_embeddings(num_queries, feat_channels, out_channels)
+        self.mask_pilot = None
+        if mask_pilot is not None:
+            self.mask_pilot = MaskPilot(num_classes, feat_channels, **mask_pilot)
+            self.mask_pilot.query_embed.requires_grad_(self.query_embed.weight.requires_grad)
 
     def _init_embeddings(self, num_queries: int, feat_channels: int, out_channels: int) -> None:
         """The queries, and the networks that predict from them."""
@@ -154,6 +164,36 @@ class MaskHead(MaskLosses):
         if self.init_cfg:
             initialize(self, self.init_cfg)
 
+    def train_losses(self, x: Sequence[Tensor], targets: Targets) -> dict[str, Tensor]:
+        """Computes the losses of every prediction, and of the mask pilot if there is one.
+
+        Args:
+            x: The backbone's maps, finest first.
+            targets: Targets of the B images.
+
+        Returns:
+            As ``losses_of``; those of the mask pilot's L predictions, after each layer, have
+            ``pilot.`` before the name.
+        """
+        maps = self._maps(x)
+        losses = self.losses_of(*self._predictions(self._decode(maps), maps), targets)
+        if self.mask_pilot is not None:
+            size = tuple(maps.finest.shape[-2:])
+            pilot = self.mask_pilot(targets, size, self.num_transformer_decoder_layers)
+            outputs = self.transformer_decoder(
+                pilot.query,
+                pilot.query_embed,
+                maps.levels,
+                self.positional_query,
+                pilot.guide,
+                pilot.present,
+            )
+            # Before the first layer such a query knows nothing of the image.
+            predictions = self._predictions(outputs[1:], maps)
+            of_pilot = self.losses_of_matched(*predictions, targets, pilot.matches)
+            losses.update({f'pilot.{name}': loss for name, loss in of_pilot.items()})
+        return losses
+
     def predict_all(self, x: Sequence[Tensor]) -> tuple[Tensor, MaskProduct]:
         """Makes all L predictions, before the first and after each layer.
 
@@ -164,12 +204,8 @@ class MaskHead(MaskLosses):
             Class logits (L, B, Q, K + 1), the last class 'no object', and the masks, which are
             multiplied only where they are asked for; both at least in float32.
         """
-        outputs, predictor = self._decode(x)
-        queries = torch.stack(outputs)
-        # In half precision MMDetection's loss overflows: it counts points in the logits' type.
-        class_logits = self.cls_embed(queries).to(predictor.features.dtype)
-        embedding, bias = predictor.embed(queries)
-        return class_logits, MaskProduct(embedding, predictor.features, bias)
+        maps = self._maps(x)
+        return self._predictions(self._decode(maps), maps)
 
     def predict_last(self, x: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Makes the last prediction only.
@@ -181,12 +217,14 @@ class MaskHead(MaskLosses):
             Class logits (B, Q, K + 1), the last class 'no object', and mask logits
             (B, Q, H / 4, W / 4), both at least in float32.
         """
-        outputs, predictor = self._decode(x)
-        class_logits = self.cls_embed(outputs[-1]).to(predictor.features.dtype)
-        return class_logits, predictor.masks(outputs[-1])
+        maps = self._maps(x)
+        last = self._decode(maps)[-1]
+        predictor = self._predictor(maps.precise)
+        class_logits = self.cls_embed(last).to(predictor.features.dtype)
+        return class_logits, predictor.masks(last)
 
-    def _decode(self, x: Sequence[Tensor]) -> tuple[list[Tensor], MaskPredictor]:
-        """Runs both decoders: normalised queries of all predictions, and what predicts masks."""
+    def _maps(self, x: Sequence[Tensor]) -> '_Maps':
+        """What the pixel decoder makes of the backbone's maps."""
         if len(x) != len(self.in_channels):
             raise ValueError(
                 f'in_channels names {len(self.in_channels)} feature levels, got {len(x)} maps'
@@ -199,19 +237,43 @@ class MaskHead(MaskLosses):
                 features, key_pos, self.decoder_input_projs, self.level_embed.weight, strict=True
             )
         ]
-        batch = len(finest)
-        outputs = self.transformer_decoder(
+        return _Maps(finest, levels)
+
+    def _decode(self, maps: '_Maps') -> list[Tensor]:
+        """Normalised queries of all predictions."""
+        batch = len(maps.finest)
+        return self.transformer_decoder(
             self.query_feat.weight.expand(batch, -1, -1),
             self.query_embed.weight.expand(batch, -1, -1),
-            levels,
+            maps.levels,
             self.positional_query,
-            self._predictor(finest),
+            self._predictor(maps.finest),
         )
-        precise = finest.to(torch.promote_types(finest.dtype, torch.float32))
-        return outputs, self._predictor(precise)
+
+    def _predictions(self, outputs: list[Tensor], maps: '_Maps') -> tuple[Tensor, MaskProduct]:
+        """Class logits and masks of queries, as of ``predict_all``."""
+        predictor = self._predictor(maps.precise)
+        queries = torch.stack(outputs)
+        # In half precision MMDetection's loss overflows: it counts points in the logits' type.
+        class_logits = self.cls_embed(queries).to(predictor.features.dtype)
+        embedding, bias = predictor.embed(queries)
+        return class_logits, MaskProduct(embedding, predictor.features, bias)
 
     def _predictor(self, features: Tensor) -> MaskPredictor:
         return MaskPredictor(self.mask_embed, self.pixel_decoder.mask_feature, features)
+
+
+@dataclass
+class _Maps:
+    """What the pixel decoder makes: the finest features (B, C, H, W), and the decoder's levels."""
+
+    finest: Tensor
+    levels: list[FeatureLevel]
+
+    @property
+    def precise(self) -> Tensor:
+        """The finest features at least in float32."""
+        return self.finest.to(torch.promote_types(self.finest.dtype, torch.float32))
 
 
 def _build_pixel_decoder(config: ConfigDict) -> FASegPixelDecoder:

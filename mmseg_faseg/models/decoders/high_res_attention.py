@@ -67,8 +67,11 @@ class HighResolutionCrossAttention(FocusAttention):
         """
         level = view.level
         focus: Any = view.coarse_focus  # of the round's first layer, so it is there
+        focus = focus.detach()
+        if view.present is not None:
+            focus = focus * view.present.unsqueeze(-1)
         index, padding = _SELECTORS[self.region](
-            focus.detach().sum(1), view.coarsest.size, level.size, self.ratio
+            focus.sum(1), view.coarsest.size, level.size, self.ratio
         )
         value = _take(level.features, index) + level.level_embed
         key = value + _take(level.key_pos, index)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from .mask_predictor import MaskPredictor
+from .mask_predictor import MaskGuide
 
 
 @dataclass
@@ -57,11 +57,12 @@ class LayerView:
         query_pos: The positional query Q_p of the layer, (B, Q, C); None in ``first``.
         queries: Normalised queries (B, Q, C) from which masks are predicted: those that enter the
             layer, in ``next`` those that leave it.
-        predictor: Predicts masks from queries.
+        predictor: Makes masks for queries.
         logit_threshold: A layer attends where mask logits are at least this.
         focus: In ``next``, where the cross-attention just looked: its probabilities averaged over
             heads, A (B, Q, HW). None if it tells none, as high-resolution attention.
         coarse_focus: A of this round's layer on the coarsest level, (B, Q, HW_0), if it was made.
+        present: Which queries there are, (B, Q); all if None.
     """
 
     level: FeatureLevel
@@ -69,10 +70,11 @@ class LayerView:
     query_embed: Tensor
     query_pos: Tensor | None
     queries: Tensor
-    predictor: MaskPredictor
+    predictor: MaskGuide
     logit_threshold: float
     focus: Tensor | None = None
     coarse_focus: Tensor | None = None
+    present: Tensor | None = None
     _level_masks: Tensor | None = field(default=None, init=False)
 
     @property

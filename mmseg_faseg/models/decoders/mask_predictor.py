@@ -1,10 +1,20 @@
 """Predicts masks from queries, at any size."""
 
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+
+class MaskGuide(Protocol):
+    """What the decoder asks: where may these queries attend?"""
+
+    def masks(self, queries: Tensor) -> Tensor:
+        """Mask logits (B, Q, H, W) of queries (B, Q, C), at the finest size."""
+
+    def guides(self, queries: Tensor, size: tuple[int, int]) -> Tensor:
+        """Mask logits (B, Q, h, w) of another size, without gradient."""
 
 
 class MaskPredictor:

@@ -4,6 +4,7 @@ import copy
 import math
 from dataclasses import replace
 
+import torch
 from mmcv.cnn import build_norm_layer
 from mmcv.cnn.bricks.transformer import FFN
 from mmdet.models.layers import (
@@ -16,7 +17,7 @@ from torch import Tensor
 from ...registry import MODELS
 from .focus_attention import FocusAttention
 from .layer_view import FeatureLevel, LayerView
-from .mask_predictor import MaskPredictor
+from .mask_predictor import MaskGuide
 from .positional_query import PositionalQuery
 
 
@@ -56,6 +57,7 @@ class FASegDecoderLayer(Mask2FormerTransformerDecoderLayer):
         value: Tensor,
         attn_mask: Tensor | None = None,
         need_focus: bool = False,
+        hidden: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Runs the layer.
 
@@ -69,13 +71,14 @@ class FASegDecoderLayer(Mask2FormerTransformerDecoderLayer):
             value: (B, K, C).
             attn_mask: True where attention is forbidden, (B, 1 or Q, K).
             need_focus: Whether to return where the cross-attention looked.
+            hidden: True where a query must not see another in the self-attention, (B, Q, Q).
 
         Returns:
             The updated query (B, Q, C), and the focus of the cross-attention or None.
         """
         query, focus = self.cross_attn(query, key, value, cross_pos, attn_mask, need_focus)
         query = self.norms[0](query)
-        query, _ = self.self_attn(query, query + self_pos, query, self_pos)
+        query, _ = self.self_attn(query, query + self_pos, query, self_pos, hidden)
         query = self.norms[1](query)
         return self.norms[2](self.ffn(query)), focus
 
@@ -139,7 +142,8 @@ class FASegTransformerDecoder(Mask2FormerTransformerDecoder):
         query_embed: Tensor,
         levels: list[FeatureLevel],
         positional_query: PositionalQuery,
-        predictor: MaskPredictor,
+        predictor: MaskGuide,
+        present: Tensor | None = None,
     ) -> list[Tensor]:
         """Runs all layers.
 
@@ -148,7 +152,9 @@ class FASegTransformerDecoder(Mask2FormerTransformerDecoder):
             query_embed: Learned positional embedding B, (B, Q, C).
             levels: What to attend to, coarsest first.
             positional_query: Says where the queries are.
-            predictor: Predicts the masks within which the layers attend.
+            predictor: Makes the masks within which the layers attend.
+            present: False where there is no query, (B, Q): the others do not see it, and it chooses
+                no regions. All are there if None.
 
         Returns:
             The normalised queries (B, Q, C) before the first and after each layer, from which
@@ -163,7 +169,9 @@ class FASegTransformerDecoder(Mask2FormerTransformerDecoder):
             queries=outputs[0],
             predictor=predictor,
             logit_threshold=self.logit_threshold,
+            present=present,
         )
+        hidden = None if present is None else _hidden(present)
         view.query_pos = positional_query.first(view)
         focus = None
         for i, layer in enumerate(self.layers):
@@ -172,7 +180,7 @@ class FASegTransformerDecoder(Mask2FormerTransformerDecoder):
                 view = _next_view(view, outputs[-1], focus, positional_query, level)
             attended = layer.cross_attn.attended(view)
             need_focus = self._needs_focus(i, positional_query)
-            query, focus = layer(query, view.query_pos, *attended, need_focus)
+            query, focus = layer(query, view.query_pos, *attended, need_focus, hidden)
             outputs.append(self.post_norm(query))
         return outputs
 
@@ -191,6 +199,12 @@ class FASegTransformerDecoder(Mask2FormerTransformerDecoder):
             and i + self.num_levels <= self.num_layers
         )
         return positional_query.reads_focus or chooses_regions
+
+
+def _hidden(present: Tensor) -> Tensor:
+    """(B, Q, Q), True where a query must not see another: one that is not there, sees itself."""
+    itself = torch.eye(present.shape[1], dtype=torch.bool, device=present.device)
+    return ~(present.unsqueeze(1) | itself)
 
 
 def _next_view(

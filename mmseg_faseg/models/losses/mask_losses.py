@@ -1,6 +1,6 @@
 """Losses of all predictions: MMDetection's values, with class weights for any number of classes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from mmdet.models import Mask2FormerHead
@@ -15,7 +15,7 @@ from .eager_gradient import EagerGradient
 from .masks import MaskProduct, MaskTensors
 from .matching import Matches, match, num_matches
 from .matching_costs import has_known_costs
-from .points import LossPoints, PointDraws, sample_each
+from .points import LossPoints, PointDraws, default_generator, sample_each
 from .targets import Targets
 
 
@@ -100,25 +100,59 @@ class MaskLosses(BaseModule):
             )
         with torch.autocast(class_logits.device.type, enabled=False):
             targets = targets.to(class_logits.dtype)
-            return _named(list(self._matched_losses(class_logits, masks, targets)))
+            num_layers, num_images, num_queries = class_logits.shape[:3]
+            num_masks = sum(num_matches(targets, num_queries))
+            device = class_logits.device
+            draws = PointDraws.draw(num_layers, num_images, num_masks, self._loss_points, device)
+            matches = match(self.assigner.match_costs, class_logits, masks, targets, draws.matching)
+            losses = self._losses_of_matches(class_logits, masks, targets, matches, draws.generator)
+            return _named(list(losses))
 
-    def _matched_losses(
-        self, class_logits: Tensor, masks: MaskProduct | MaskTensors, targets: Targets
+    @torch.compiler.disable
+    def losses_of_matched(
+        self, class_logits: Tensor, masks: MaskProduct, targets: Targets, matches: Matches
+    ) -> dict[str, Tensor]:
+        """Supervises queries whose targets are known; others are left alone.
+
+        Args:
+            class_logits: (L, B, P, K + 1), at least float32, as the mask logits.
+            masks: Mask logits of the same predictions and queries.
+            targets: Targets of the B images.
+            matches: Which query has which target.
+
+        Returns:
+            As ``losses_of``, of L predictions.
+        """
+        with torch.autocast(class_logits.device.type, enabled=False):
+            generator = default_generator(class_logits.device)
+            targets = targets.to(class_logits.dtype)
+            losses = self._losses_of_matches(
+                class_logits, masks, targets, matches, lambda layer: generator, only_matched=True
+            )
+            return _named(list(losses))
+
+    @property
+    def _loss_points(self) -> LossPoints:
+        return LossPoints(self.num_points, self.oversample_ratio, self.importance_sample_ratio)
+
+    def _losses_of_matches(
+        self,
+        class_logits: Tensor,
+        masks: MaskProduct | MaskTensors,
+        targets: Targets,
+        matches: Matches,
+        generator: Callable[[int], torch.Generator],
+        only_matched: bool = False,
     ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Class, mask and dice loss of each prediction."""
-        num_layers, num_images, num_queries = class_logits.shape[:3]
-        counts = num_matches(targets, num_queries)
-        rule = LossPoints(self.num_points, self.oversample_ratio, self.importance_sample_ratio)
-        draws = PointDraws.draw(num_layers, num_images, sum(counts), rule, class_logits.device)
-        matches = match(self.assigner.match_costs, class_logits, masks, targets, draws.matching)
-        class_losses = self._class_losses(class_logits, matches, targets)
+        class_losses = self._class_losses(class_logits, matches, targets, only_matched)
         # MMDetection counts an image without a target as one mask.
-        num_masks = class_logits.new_full((1,), sum(max(n, 1) for n in counts))
+        num_masks = class_logits.new_full((1,), sum(max(n, 1) for n in matches.counts))
         num_masks = reduce_mean(num_masks).clamp(min=1)
         mask_logits = masks.matched(matches.images, matches.counts, matches.queries)
         for layer, logits in enumerate(mask_logits):
             if len(logits):
-                at = rule.choose(logits, draws.generator(layer))
+                at = self._loss_points.choose(logits, generator(layer))
                 at_targets = targets.sample(matches.targets[layer], at)
                 losses = self._mask_losses(logits, at, at_targets, num_masks)
             else:
@@ -126,8 +160,9 @@ class MaskLosses(BaseModule):
             yield class_losses[layer], *losses
 
     def _class_losses(
-        self, class_logits: Tensor, matches: Matches, targets: Targets
+        self, class_logits: Tensor, matches: Matches, targets: Targets, only_matched: bool
     ) -> list[Tensor]:
+        """Class loss of each prediction; other queries are 'no object', or do not count."""
         num_queries = class_logits.shape[2]
         labels = torch.full(
             class_logits.shape[:3], self.num_classes, device=class_logits.device
@@ -135,11 +170,15 @@ class MaskLosses(BaseModule):
         labels.scatter_(
             1, matches.images * num_queries + matches.queries, targets.labels[matches.targets]
         )
-        totals = class_logits.new_tensor(self.class_weight)[labels].sum(1)
-        weights = torch.ones_like(labels[0])
+        weights = torch.ones_like(labels)
+        if only_matched:
+            weights = (labels != self.num_classes).to(labels.dtype)
+        totals = (class_logits.new_tensor(self.class_weight)[labels] * weights).sum(1)
         return [
-            self.loss_cls(logits, label, weights, avg_factor=total)
-            for logits, label, total in zip(class_logits.flatten(1, 2), labels, totals, strict=True)
+            self.loss_cls(logits, label, weight, avg_factor=total)
+            for logits, label, weight, total in zip(
+                class_logits.flatten(1, 2), labels, weights, totals, strict=True
+            )
         ]
 
     def _mask_losses(

@@ -159,7 +159,7 @@ class PointDraws:
             rule: How many points a mask has.
             device: Where the points are to be.
         """
-        generator = _default_generator(device)
+        generator = default_generator(device)
         matching, states = [], []
         for _ in range(num_layers):
             for _ in range(num_images):
@@ -175,7 +175,8 @@ class PointDraws:
         return generator
 
 
-def _default_generator(device: torch.device) -> torch.Generator:
+def default_generator(device: torch.device) -> torch.Generator:
+    """What PyTorch's functions draw with on a device."""
     if device.type == 'cpu':
         return torch.default_generator
     return torch.cuda.default_generators[device.index]

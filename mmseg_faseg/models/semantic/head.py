@@ -87,10 +87,10 @@ class FASegHead(MaskHead, Mask2FormerHead):
             train_cfg: Not used; part of MMSegmentation's contract.
 
         Returns:
-            Losses by name, as MMDetection's head names them.
+            Losses by name, as MMDetection's head names them, and those of a mask pilot.
         """
         targets = from_label_maps(batch_data_samples, self.ignore_index)
-        return self.losses_of(*self.predict_all(x), targets)
+        return self.train_losses(x, targets)
 
     def loss_by_feat(
         self,
