@@ -15,9 +15,10 @@ from .checks.names import CHECKS
 from .checks.report import Report, skipped_checks
 
 # What depends on the number of classes: new classes get new weights.
-_PER_CLASS = re.compile(r'(^|\.)(cls_embed|conv_seg|class_weight)(\.|$)')
-# Only trained with, so a model without it gives the same predictions.
-_UNUSED_IN_TEST = 'auxiliary_head.'
+_PER_CLASS = re.compile(r'(^|\.)(cls_embed|conv_seg|class_weight|mask_pilot)(\.|$)')
+# Only trained with: a model gives the same predictions with and without it.
+_TRAINED_WITH = re.compile(r'(^|\.)(auxiliary_head|mask_pilot)\.')
+_PILOT = re.compile(r'(^|\.)mask_pilot\.')
 
 
 class CheckpointMismatchError(UserError):
@@ -28,10 +29,10 @@ class CheckpointMismatchError(UserError):
 class CheckpointCheckHook(Hook):
     """Compares names and shapes of a checkpoint with the model before its weights are loaded.
 
-    Testing and resuming need all of them to match. Training from ``load_from`` may differ in the
-    shape of what depends on the number of classes (``cls_embed``, ``conv_seg`` of MMSegmentation's
-    other heads, class weights), which then starts anew; the log says what was taken, what is new
-    and what was left.
+    Resuming needs all of them to match, testing all that predictions are made with. Training from
+    ``load_from`` may differ in the shape of what depends on the number of classes (``cls_embed``,
+    ``conv_seg`` of MMSegmentation's other heads, class weights), which then starts anew, and in
+    whether there is a mask pilot; the log says what was taken, what is new and what was left.
 
     Raises:
         CheckpointMismatchError: The first names and the number of those that do not match.
@@ -46,11 +47,11 @@ class CheckpointCheckHook(Hook):
             # `Runner.resume` would run this entry as Python code. MMEngine does not write it.
             checkpoint['meta'].pop('config', None)
         differences = compare(_unwrapped(runner.model).state_dict(), weights)
-        fine_tuning = isinstance(runner._train_loop, BaseLoop) and not runner._resume
+        training = isinstance(runner._train_loop, BaseLoop)
+        fine_tuning = training and not runner._resume
         reshaped = {key for key in differences.reshaped if fine_tuning and _PER_CLASS.search(key)}
-        if not fine_tuning:
-            unused = [key for key in differences.unexpected if key.startswith(_UNUSED_IN_TEST)]
-            differences.unexpected = [key for key in differences.unexpected if key not in unused]
+        optional = None if training and runner._resume else _PILOT if training else _TRAINED_WITH
+        new, left = differences.leave_out(optional)
         if not reshaped:  # else the classes are others on purpose
             for text in _other_names(checkpoint, runner, name):
                 report.warn('class_names_of_checkpoint', text)
@@ -59,10 +60,11 @@ class CheckpointCheckHook(Hook):
             hint = ' (weights of a backbone alone go to its init_cfg)' if fine_tuning else ''
             raise CheckpointMismatchError(f'{name} is of another model: {problem}{hint}')
         if fine_tuning:
-            taken = len(weights) - len(reshaped)
             runner.logger.info(
-                f'Fine-tuning from {name}: {taken} tensors taken; new, because their shape depends '
-                f'on the classes: {", ".join(sorted(reshaped)) or "none"}; left: none'
+                f'Fine-tuning from {name}: {len(weights) - len(reshaped) - len(left)} tensors '
+                'taken; new, because their shape depends on the classes or the checkpoint has '
+                f'none: {", ".join(sorted(reshaped.union(new))) or "none"}; '
+                f'left: {", ".join(left) or "none"}'
             )
 
 
@@ -99,6 +101,16 @@ class Differences:
         self.missing = missing
         self.unexpected = unexpected
         self.reshaped = reshaped
+
+    def leave_out(self, optional: re.Pattern | None) -> tuple[list[str], list[str]]:
+        """Forgets those missing and those unexpected names that match, and returns them."""
+        if optional is None:
+            return [], []
+        missing = [key for key in self.missing if optional.search(key)]
+        unexpected = [key for key in self.unexpected if optional.search(key)]
+        self.missing = [key for key in self.missing if key not in missing]
+        self.unexpected = [key for key in self.unexpected if key not in unexpected]
+        return missing, unexpected
 
     def describe(self, without: Iterable[str] = ()) -> str:
         """One line with counts and the first names; empty if nothing differs.

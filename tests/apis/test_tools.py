@@ -1,5 +1,6 @@
 """The tools, from the command line to files on disk."""
 
+import copy
 import logging
 import shutil
 import sys
@@ -271,14 +272,35 @@ def test_fine_tuning_to_other_classes(cfg, trained, tmp_path):
     apis.train(cfg)
     logging.shutdown()
     (log,) = Path(cfg.work_dir).glob('*/*.log')
-    assert 'new, because their shape depends on the classes: decode_head.cls_embed' in (
-        log.read_text()
-    )
+    assert (
+        'new, because their shape depends on the classes or the checkpoint has none: '
+        'decode_head.cls_embed'
+    ) in log.read_text()
     before = torch.load(trained.checkpoint, weights_only=True)['state_dict']
     after = torch.load(Path(cfg.work_dir, 'iter_1.pth'), weights_only=True)['state_dict']
     assert after['decode_head.cls_embed.weight'].shape == (5, 32)
     name = 'decode_head.query_feat.weight'
     assert torch.equal(before[name], after[name])
+
+
+def test_a_mask_pilot_comes_and_goes(cfg, trained):
+    """It is trained with, not predicted with; but a run that goes on keeps what it has."""
+    piloted = copy.deepcopy(cfg)
+    piloted.model.decode_head.mask_pilot = dict()
+    metrics = apis.test(copy.deepcopy(cfg), str(trained.checkpoint))
+    assert apis.test(copy.deepcopy(piloted), str(trained.checkpoint)) == metrics
+
+    piloted.load_from = str(trained.checkpoint)
+    piloted.train_cfg.max_iters = 1
+    apis.train(piloted)
+    cfg.load_from = str(Path(cfg.work_dir, 'iter_1.pth'))
+    weights = torch.load(cfg.load_from, weights_only=True)['state_dict']
+    assert weights['decode_head.mask_pilot.query_feat.weight'].shape == (3, 32)
+    apis.test(copy.deepcopy(cfg), cfg.load_from)
+    cfg.train_cfg.max_iters = 2
+    with pytest.raises(CheckpointMismatchError, match=r'2 unexpected \(decode_head.mask_pilot'):
+        apis.train(copy.deepcopy(cfg), resume=True)
+    apis.train(cfg)
 
 
 def test_fine_tuning_of_another_architecture_is_refused(cfg, trained):
