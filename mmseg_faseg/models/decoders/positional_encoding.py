@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from mmdet.models.layers import SinePositionalEncoding
 from mmengine.model import BaseModule, ModuleList
 from torch import Tensor, nn
 
@@ -18,10 +19,17 @@ class ConditionalPositionalEncoding(BaseModule):
     Args:
         embed_dims (int): Width C.
         num_levels (int): Number of feature levels, each with a convolution of its own.
+        add_sinusoid (bool): Whether to add Mask2Former's sinusoid, normalised as there. Not in the
+            paper.
     """
 
-    def __init__(self, embed_dims: int = 256, num_levels: int = 4) -> None:
+    def __init__(
+        self, embed_dims: int = 256, num_levels: int = 4, add_sinusoid: bool = False
+    ) -> None:
         super().__init__()
+        self.sinusoid = None
+        if add_sinusoid:
+            self.sinusoid = SinePositionalEncoding(embed_dims // 2, normalize=True)
         self.convs = ModuleList(
             nn.Conv2d(embed_dims, embed_dims, kernel_size=3, padding=1, groups=embed_dims)
             for _ in range(num_levels)
@@ -43,4 +51,7 @@ class ConditionalPositionalEncoding(BaseModule):
             raise ValueError(
                 f'features must have {len(self.convs)} levels (num_levels), got {len(features)}'
             )
-        return [conv(x) for conv, x in zip(self.convs, features, strict=True)]
+        encodings = [conv(x) for conv, x in zip(self.convs, features, strict=True)]
+        if self.sinusoid is None:
+            return encodings
+        return [x + self.sinusoid(None, x[:1]) for x in encodings]

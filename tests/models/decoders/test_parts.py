@@ -121,6 +121,25 @@ def test_conditional_encoding_is_a_depthwise_convolution():
         torch.testing.assert_close(got, expected)
 
 
+def test_a_sinusoid_can_be_added_to_the_conditional_encoding():
+    torch.manual_seed(0)
+    plain, both = (ConditionalPositionalEncoding(8, 2, add_sinusoid=add) for add in (False, True))
+    both.load_state_dict(plain.state_dict())
+    maps = [random(2, 8, 3, 5).float(), random(2, 8, 6, 10).float()]
+    for got, conditional, x in zip(both(maps), plain(maps), maps, strict=True):
+        expected = conditional.clone()
+        for channel in range(8):
+            # rows first, then columns; sines and cosines in turn, of falling frequency
+            height, width = x.shape[-2:]
+            angle = 2 * math.pi / 10000 ** (2 * (channel % 4 // 2) / 4)
+            wave = math.cos if channel % 2 else math.sin
+            for i in range(height):
+                for j in range(width):
+                    share = (i + 1) / height if channel < 4 else (j + 1) / width
+                    expected[:, channel, i, j] += wave(angle * share)
+        torch.testing.assert_close(got, expected, rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize('size', [(24, 32), (17, 25), (24, 27)])
 def test_blocks_cover_every_token_once_when_all_are_chosen(size):
     coarse = (3, 4)
