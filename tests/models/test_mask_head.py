@@ -50,7 +50,7 @@ class DetectionHead(MaskHead):
             targets = from_panoptic(batch_data_samples, *counts)
         else:
             targets = from_instances(batch_data_samples)
-        return self.losses_of(*self.predict_all(x), targets)
+        return self.train_losses(x, targets)
 
     def predict(self, x, batch_data_samples):
         class_logits, mask_logits = self.predict_last(x)
@@ -119,15 +119,16 @@ def images(batch=2, stuff=STUFF) -> list[DetDataSample]:
     return samples
 
 
+@pytest.mark.parametrize('mask_pilot', [None, dict()], ids=['', 'piloted'])
 @pytest.mark.parametrize('stuff', [STUFF, 0], ids=['panoptic', 'instances'])
-def test_mmdetections_detector_trains_and_predicts(stuff):
+def test_mmdetections_detector_trains_and_predicts(stuff, mask_pilot):
     torch.manual_seed(0)
-    model = detector(ours(), stuff)
+    model = detector(ours(mask_pilot=mask_pilot), stuff)
     model.init_weights()
     torch.nn.init.normal_(model.panoptic_head.cls_embed.weight)
     inputs = torch.randn(2, 3, *SIZE)
     losses = model.train()(inputs, images(stuff=stuff), mode='loss')
-    assert len(losses) == 14 * 3
+    assert len(losses) == (14 if mask_pilot is None else 14 + 13) * 3
     sum(losses.values()).backward()
     without = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
     assert without == []
@@ -185,7 +186,7 @@ def test_losses_are_those_of_mmdetections_head(heads, stuff, monkeypatch):
     # The same predictions: which of two points is less certain is left to a mask's last bit.
     class_logits, masks = stock(x, None)
     predictions = torch.stack(class_logits), MaskTensors(masks)
-    monkeypatch.setattr(ours, 'predict_all', lambda x: predictions)
+    monkeypatch.setattr(ours, '_predictions', lambda *_: predictions)
     for head in (ours, stock):
         torch.manual_seed(3)
         losses.append(head.loss(x, samples))
