@@ -131,7 +131,8 @@ class MaskHead(MaskLosses):
         self._init_embeddings(num_queries, feat_channels, out_channels)
         self.mask_pilot = None
         if mask_pilot is not None:
-            self.mask_pilot = MaskPilot(num_classes, feat_channels, **mask_pilot)
+            with torch.random.fork_rng(devices=[]):  # the other weights are as without it
+                self.mask_pilot = MaskPilot(num_classes, feat_channels, **mask_pilot)
             self.mask_pilot.query_embed.requires_grad_(self.query_embed.weight.requires_grad)
 
     def _init_embeddings(self, num_queries: int, feat_channels: int, out_channels: int) -> None:
