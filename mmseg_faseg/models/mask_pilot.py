@@ -1,11 +1,13 @@
 """Mask-piloted training (MP-Former): a second group of queries that is told its targets."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from .losses import Targets
 from .losses.matching import Matches
@@ -61,39 +63,45 @@ class MaskPilot(BaseModule):
             size: Size (H, W) of the finest level, at which masks are kept.
             num_predictions: How many predictions L these queries will make.
         """
-        seats = self._seats(targets)
-        present = seats >= 0
-        chosen = seats.clamp(min=0)
         masks, labels = _masks_at(targets.masks, size), targets.labels
+        seats = self._seats(targets.counts, masks.flatten(1).any(1).tolist())
+        present = seats >= 0
+        images, places = present.nonzero(as_tuple=True)
+        matched = seats[images, places].expand(num_predictions, -1)
         if not len(labels):  # places without a target start from any
             masks, labels = masks.new_zeros(1, *size), labels.new_zeros(1)
+        chosen = seats.clamp(min=0).to(labels.device)
         labels = self._flipped(labels[chosen])
-        images, places = present.nonzero(as_tuple=True)
-        matched = seats[images, places]
         return PilotQueries(
             query=self.query_feat(labels),
             query_embed=self.query_embed(labels),
-            present=present,
+            present=present.to(labels.device),
             guide=TargetMasks(masks[chosen], self.mask_noise),
             matches=Matches(
-                images,
-                [min(n, present.shape[1]) for n in targets.counts],
-                places.expand(num_predictions, -1),
-                matched.expand(num_predictions, -1),
+                images.to(labels.device),
+                present.sum(1).tolist(),
+                places.expand(num_predictions, -1).to(labels.device),
+                matched.to(labels.device),
             ),
         )
 
-    def _seats(self, targets: Targets) -> Tensor:
-        """Which target of the batch each query has, (B, P); -1 where an image has fewer than P."""
-        num_places = max(1, min(self.max_targets, max(targets.counts)))
-        device = targets.labels.device
-        seats = torch.full((len(targets.counts), num_places), -1, device=device)
-        first = 0
-        for image, count in enumerate(targets.counts):
-            drawn = torch.randperm(count, device=device)[:num_places]
-            seats[image, : len(drawn)] = first + drawn
+    def _seats(self, counts: Sequence[int], seen: Sequence[bool]) -> Tensor:
+        """Which target of the batch each query has, (B, P), on the host.
+
+        Args:
+            counts: Number of targets of each image.
+            seen: Whether a target has a pixel; it gets no query otherwise.
+
+        Returns:
+            Index of the target; -1 where an image has fewer than P.
+        """
+        drawn, first = [], 0
+        for count in counts:
+            own = torch.tensor([i for i in range(first, first + count) if seen[i]])
+            drawn.append(own[torch.randperm(len(own))][: self.max_targets].long())
             first += count
-        return seats
+        seats = pad_sequence(drawn, batch_first=True, padding_value=-1)
+        return seats if seats.shape[1] else seats.new_full((len(counts), 1), -1)
 
     def _flipped(self, labels: Tensor) -> Tensor:
         """Labels, a share of which has become another class."""

@@ -274,6 +274,16 @@ def test_a_thin_target_is_not_lost_on_a_coarse_level():
     assert (guide.guides(None, (2, 3))[0, 0] > 0).tolist() == [[False, True, False]] * 2
 
 
+def test_a_target_without_a_pixel_gets_no_query():
+    """As an instance that was resized away."""
+    targets = many_targets([3, 2, 1])
+    targets.masks[[1, 5]] = False
+    queries = pilot_of()(targets, (7, 9), 2)
+    assert queries.matches.counts == [2, 1 + 1, 0]
+    assert sorted(queries.matches.targets[1].tolist()) == [0, 2, 3, 4]
+    assert queries.present.tolist() == [[True, True], [True, True], [False, False]]
+
+
 @pytest.mark.parametrize('name', ['label_noise', 'mask_noise'])
 @pytest.mark.parametrize('value', [-0.1, 1.5])
 def test_a_share_lies_between_0_and_1(name, value):
