@@ -1,7 +1,6 @@
 """The mask head: both decoders, queries, predictions and losses, for every segmentation task."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from mmcv.cnn import Conv2d
@@ -176,21 +175,22 @@ class MaskHead(MaskLosses):
             As ``losses_of``; those of the mask pilot's L predictions, after each layer, have
             ``pilot.`` before the name.
         """
-        maps = self._maps(x)
-        losses = self.losses_of(*self._predictions(self._decode(maps), maps), targets)
+        finest, levels = self._maps(x)
+        outputs = self._decode(finest, levels)
+        losses = self.losses_of(*self._predictions(outputs, finest), targets)
         if self.mask_pilot is not None:
-            size = tuple(maps.finest.shape[-2:])
+            size = tuple(finest.shape[-2:])
             pilot = self.mask_pilot(targets, size, self.num_transformer_decoder_layers)
             outputs = self.transformer_decoder(
                 pilot.query,
                 pilot.query_embed,
-                maps.levels,
+                levels,
                 self.positional_query,
                 pilot.guide,
                 pilot.present,
             )
             # Before the first layer such a query knows nothing of the image.
-            predictions = self._predictions(outputs[1:], maps)
+            predictions = self._predictions(outputs[1:], finest)
             of_pilot = self.losses_of_matched(*predictions, targets, pilot.matches)
             losses.update({f'pilot.{name}': loss for name, loss in of_pilot.items()})
         return losses
@@ -205,8 +205,10 @@ class MaskHead(MaskLosses):
             Class logits (L, B, Q, K + 1), the last class 'no object', and the masks, which are
             multiplied only where they are asked for; both at least in float32.
         """
-        maps = self._maps(x)
-        return self._predictions(self._decode(maps), maps)
+        finest, levels = self._maps(x)
+        outputs = self._decode(finest, levels)
+        del levels  # tokens and keys are not needed any more
+        return self._predictions(outputs, finest)
 
     def predict_last(self, x: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Makes the last prediction only.
@@ -218,14 +220,15 @@ class MaskHead(MaskLosses):
             Class logits (B, Q, K + 1), the last class 'no object', and mask logits
             (B, Q, H / 4, W / 4), both at least in float32.
         """
-        maps = self._maps(x)
-        last = self._decode(maps)[-1]
-        predictor = self._predictor(maps.precise)
+        finest, levels = self._maps(x)
+        last = self._decode(finest, levels)[-1]
+        del levels
+        predictor = self._predictor(_precise(finest))
         class_logits = self.cls_embed(last).to(predictor.features.dtype)
         return class_logits, predictor.masks(last)
 
-    def _maps(self, x: Sequence[Tensor]) -> '_Maps':
-        """What the pixel decoder makes of the backbone's maps."""
+    def _maps(self, x: Sequence[Tensor]) -> tuple[Tensor, list[FeatureLevel]]:
+        """The pixel decoder's finest features (B, C, H, W), and the levels to attend to."""
         if len(x) != len(self.in_channels):
             raise ValueError(
                 f'in_channels names {len(self.in_channels)} feature levels, got {len(x)} maps'
@@ -238,22 +241,22 @@ class MaskHead(MaskLosses):
                 features, key_pos, self.decoder_input_projs, self.level_embed.weight, strict=True
             )
         ]
-        return _Maps(finest, levels)
+        return finest, levels
 
-    def _decode(self, maps: '_Maps') -> list[Tensor]:
+    def _decode(self, finest: Tensor, levels: list[FeatureLevel]) -> list[Tensor]:
         """Normalised queries of all predictions."""
-        batch = len(maps.finest)
+        batch = len(finest)
         return self.transformer_decoder(
             self.query_feat.weight.expand(batch, -1, -1),
             self.query_embed.weight.expand(batch, -1, -1),
-            maps.levels,
+            levels,
             self.positional_query,
-            self._predictor(maps.finest),
+            self._predictor(finest),
         )
 
-    def _predictions(self, outputs: list[Tensor], maps: '_Maps') -> tuple[Tensor, MaskProduct]:
+    def _predictions(self, outputs: list[Tensor], finest: Tensor) -> tuple[Tensor, MaskProduct]:
         """Class logits and masks of queries, as of ``predict_all``."""
-        predictor = self._predictor(maps.precise)
+        predictor = self._predictor(_precise(finest))
         queries = torch.stack(outputs)
         # In half precision MMDetection's loss overflows: it counts points in the logits' type.
         class_logits = self.cls_embed(queries).to(predictor.features.dtype)
@@ -262,19 +265,6 @@ class MaskHead(MaskLosses):
 
     def _predictor(self, features: Tensor) -> MaskPredictor:
         return MaskPredictor(self.mask_embed, self.pixel_decoder.mask_feature, features)
-
-
-@dataclass
-class _Maps:
-    """What the pixel decoder makes: the finest features (B, C, H, W), and the decoder's levels."""
-
-    finest: Tensor
-    levels: list[FeatureLevel]
-
-    @property
-    def precise(self) -> Tensor:
-        """The finest features at least in float32."""
-        return self.finest.to(torch.promote_types(self.finest.dtype, torch.float32))
 
 
 def _build_pixel_decoder(config: ConfigDict) -> FASegPixelDecoder:
@@ -301,3 +291,8 @@ def _build_positional_query(config: dict | None, width: int) -> PositionalQuery:
 def _tokens(features: Tensor) -> Tensor:
     """(B, C, H, W) to (B, HW, C)."""
     return features.flatten(2).transpose(1, 2)
+
+
+def _precise(features: Tensor) -> Tensor:
+    """At least in float32."""
+    return features.to(torch.promote_types(features.dtype, torch.float32))
