@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import logging
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,7 @@ def _from_hub(name: str) -> Path:
         raise UserError(f'timm knows no weights {name}{hint}')
     try:
         hub: Any = importlib.import_module('huggingface_hub')
+        logging.getLogger('huggingface_hub').setLevel(logging.ERROR)  # not each of its five tries
         return Path(hub.hf_hub_download(cfg.hf_hub_id, cfg.hf_hub_filename or 'model.safetensors'))
     except Exception as error:  # the hub's client has many
         reason = textwrap.shorten(f'{type(error).__name__}: {error}', 200, placeholder=' ...')

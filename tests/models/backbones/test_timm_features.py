@@ -185,6 +185,14 @@ def test_without_timm_one_line_says_what_to_install(use, cfg, monkeypatch):
     )
 
 
+def test_a_timm_that_breaks_is_named(cfg, tmp_path, monkeypatch):
+    (tmp_path / 'timm.py').write_text('raise AttributeError("torch has no _six")')
+    monkeypatch.delitem(sys.modules, 'timm', raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(apis.UserError, match='timm, which is installed, but breaks: .* no _six'):
+        build_model(cfg)
+
+
 @pytest.mark.usefixtures('without_timm')
 def test_the_tool_prints_that_line(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit):
