@@ -356,6 +356,16 @@ def test_weights_in_a_file_or_from_the_hub_are_loaded(vit, tmp_path, monkeypatch
 
 
 @needs_timm
+def test_weights_at_an_address_are_loaded(vit, tmp_path):
+    donor = MODELS.build(TINY_VIT | dict(norm=True)).timm_model.state_dict()
+    torch.save(donor, tmp_path / 'mine.pth')
+    address = (tmp_path / 'mine.pth').as_uri()
+    vit.init_cfg = dict(type='Pretrained', checkpoint=address)
+    vit.init_weights()
+    assert torch.equal(vit.timm_model.cls_token, donor['cls_token'])
+
+
+@needs_timm
 def test_a_file_that_lacks_a_key_or_has_one_too_many_is_refused(vit, tmp_path):
     whole = MODELS.build(TINY_VIT | dict(norm=True)).timm_model.state_dict()
     less = {key: value for key, value in whole.items() if key != 'blocks.1.mlp.fc1.bias'}
