@@ -90,6 +90,13 @@ def test_every_tool_of_lint_and_tests_is_an_extra():
     assert {*tools, 'pytest-xdist', 'pyyaml'} <= extras
 
 
+def test_make_env_installs_every_extra():
+    setup = ConfigParser()
+    setup.read(REPOSITORY / 'setup.cfg')
+    installed = re.search(r"'\.\[(.*)\]'", (REPOSITORY / 'tools/install.sh').read_text())[1]
+    assert set(installed.split(',')) == set(setup['options.extras_require'])
+
+
 def test_fast_leaves_out_every_mark():
     settings = tomllib.loads((REPOSITORY / 'pyproject.toml').read_text())
     marks = {mark.split(':')[0] for mark in settings['tool']['pytest']['ini_options']['markers']}

@@ -165,6 +165,7 @@ install_torch
 install_open_mmlab
 install_mmcv
 say 'Installing mmseg_faseg'
-pip --no-build-isolation --constraint "$constraints" --editable '.[tests]'
+# timm asks for torchvision, which is there by now: nothing replaces the torch.
+pip --no-build-isolation --constraint "$constraints" --editable '.[tests,timm]'
 venv -c 'import mmseg_faseg; print("mmseg_faseg", mmseg_faseg.__version__, "is ready: source .venv/bin/activate")'
 recipe >$stamp

@@ -14,6 +14,7 @@ from mmengine.runner import checkpoint as mmengine_checkpoint
 
 from ..engine.data_check import check_data_roots
 from ..errors import UserError
+from ..models.backbones import timm_weights
 
 _CONNECT_SECONDS = 30
 
@@ -40,8 +41,8 @@ def check_data(cfg: Config, dataloaders: Iterable[str]) -> None:
 def check_pretrained(cfg: Config) -> None:
     """Sees to it that the weights which parts of the model start from are on this machine.
 
-    Those given by address are fetched to PyTorch's folder of checkpoints, by the first process of
-    each machine.
+    Those given by address are fetched to PyTorch's folder of checkpoints, and those of timm to the
+    Hugging Face hub's, by the first process of each machine.
 
     Raises:
         UserError: Names the file, where to put it, and how to start without it.
@@ -50,6 +51,9 @@ def check_pretrained(cfg: Config) -> None:
     weights = [('model.mask2former', whole)] if whole else pretrained_weights(cfg.model, 'model')
     for key, name in weights:
         without = f'start without: --cfg-options {key}=None'
+        if name.startswith((timm_weights.PACKAGE, timm_weights.HUB)):
+            _locate(key, name, without)
+            continue
         url = _address_of(name)
         if url is None:
             if '://' not in name and not os.path.isfile(os.path.expanduser(name)):
@@ -80,6 +84,15 @@ def pretrained_weights(node: object, key: str) -> Iterator[tuple[str, str]]:
         yield re.sub(r'\.\d+$', '', key), node['checkpoint']
     for name, child in children:
         yield from pretrained_weights(child, f'{key}.{name}')
+
+
+def _locate(key: str, name: str, without: str) -> None:
+    if int(os.environ.get('LOCAL_RANK', 0)) > 0:
+        return
+    try:
+        timm_weights.locate(name)
+    except UserError as error:
+        raise UserError(f'{key}: {error}, or {without}') from None
 
 
 def _address_of(name: str) -> str | None:

@@ -1,3 +1,4 @@
+from .backbones.timm_features import TimmFeatures
 from .decoders.focus_attention import FocusAttention
 from .decoders.high_res_attention import HighResolutionCrossAttention
 from .decoders.pixel_decoder import FASegPixelDecoder
@@ -22,4 +23,5 @@ __all__ = [
     'FocusAttention',
     'HighResolutionCrossAttention',
     'LearnedPositionalQuery',
+    'TimmFeatures',
 ]

@@ -73,7 +73,12 @@ def test_any_method_takes_any_backbone(method, backbone, tmp_path):
     pair.write_text(f'_base_ = {bases}\nmodel = {{{{_base_.backbone_settings}}}}\n')
     model = Config.fromfile(pair).model
     alone = Config.fromfile(f'{MODELS}/methods/{method}.py').model
-    assert model.backbone.type in ('ResNet', 'SwinTransformer', 'mmpretrain.ConvNeXt')
+    assert model.backbone.type in (
+        'ResNet',
+        'SwinTransformer',
+        'TimmFeatures',
+        'mmpretrain.ConvNeXt',
+    )
     assert len(model.decode_head.in_channels) == 4
     assert model.type == alone.type
     assert model.decode_head.loss_mask == alone.decode_head.loss_mask

@@ -14,24 +14,44 @@ from mmengine.structures import PixelData
 from mmseg.registry import DATASETS, MODELS, PARAM_SCHEDULERS
 from mmseg.structures import SegDataSample
 from PIL import Image
+from safetensors.torch import save_file
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tests.helpers.configs import load
 from tests.helpers.full_size import build_segmentor, outline
+from tests.helpers.optional import NO_TIMM
 
 ROOT = Path(__file__).parents[2] / 'configs'
 CONFIGS = sorted(path.stem for path in ROOT.glob('*.py'))
 ADE20K_512 = ['faseg_r50_ade20k', 'faseg_swin-t_ade20k', 'faseg_convnext-t_ade20k']
 ADE20K_640 = ['faseg_swin-b_ade20k', 'faseg_swin-l_ade20k']
 CITYSCAPES = 'faseg_r50_cityscapes'
-LONG_RUNS = [*ADE20K_512, *ADE20K_640, CITYSCAPES]
+# By timm, with what makes them small.
+_VIT = dict(depth=4, embed_dim=48, num_heads=2, out_indices=(0, 1, 2, 3))
+TIMM = {
+    'faseg_dinov2-b_ade20k': _VIT,
+    'faseg_dinov3-b_ade20k': _VIT,
+    'faseg_dinov3-l_ade20k': _VIT,
+    'faseg_convnextv2-b_ade20k': dict(depths=(1, 1, 1, 1), dims=(16, 32, 64, 128)),
+    'faseg_swinv2-b_ade20k': dict(depths=(1, 1, 1, 1), embed_dim=16, num_heads=(1, 2, 4, 8)),
+    'faseg_lite0_camvid': {},
+}
+TIMM_ADE20K = [name for name in TIMM if 'ade20k' in name]
+LONG_RUNS = [*ADE20K_512, *ADE20K_640, CITYSCAPES, *TIMM_ADE20K]
 MILLION_PARAMETERS = {
     'faseg_r50_ade20k': 50.5,
     'faseg_swin-t_ade20k': 53.9,
     'faseg_swin-b_ade20k': 113.4,
     'faseg_swin-l_ade20k': 222.0,
     'faseg_r50_cityscapes': 50.5,
+    'faseg_dinov2-b_ade20k': 120.5,
+    'faseg_dinov3-b_ade20k': 119.7,
+    'faseg_dinov3-l_ade20k': 343.0,
+    'faseg_convnextv2-b_ade20k': 114.2,
+    'faseg_swinv2-b_ade20k': 113.4,
+    'faseg_lite0_camvid': 9.0,
 }
 
 
@@ -65,16 +85,34 @@ def test_builds_and_predicts(name):
 def test_takes_a_training_step(name):
     cfg = load(name)
     cfg.model.backbone.update({'depths': [1, 1, 1, 1]} if 'swin' in name else {})
+    assert training_step(cfg) == []
+
+
+@pytest.mark.parametrize('name', TIMM)
+def test_takes_a_training_step_with_a_backbone_of_timm(name):
+    cfg = load(name)
+    cfg.model.backbone.update(TIMM[name])
+    if 'neck' in cfg.model:
+        cfg.model.neck.embed_dim = 48
+        cfg.model.decode_head.in_channels = [48] * 4
+    elif 'ade20k' in name:
+        cfg.model.decode_head.in_channels = [16, 32, 64, 128]
+    assert training_step(cfg) == []
+
+
+def training_step(cfg):
+    """Names of the parameters that get no gradient."""
     model = build_segmentor(cfg)
-    data = batch(64, 64, gt_sem_seg=PixelData(data=torch.randint(0, 19, (1, 64, 64))))
+    data = batch(64, 64, gt_sem_seg=PixelData(data=torch.randint(0, 11, (1, 64, 64))))
     data = dict(inputs=data['inputs'] * 2, data_samples=data['data_samples'] * 2)
     data = model.data_preprocessor(data, training=True)
     losses = model(**data, mode='loss')
     predictions = cfg.model.decode_head.transformer_decoder.num_layers + 1
     assert len([key for key in losses if 'loss_mask' in key]) == predictions == 14
-    sum(losses.values()).backward()
-    missing = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
-    assert missing == []
+    loss = sum(losses.values())
+    assert torch.isfinite(loss)
+    loss.backward()
+    return [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
 
 
 def test_number_of_classes_is_set_in_one_place():
@@ -174,6 +212,75 @@ def test_swin(name, window, pretrained):
     assert {block.attn.window_size for block in blocks} == {window}
     drop_path = [block.ffn.dropout_layer.drop_prob for block in blocks]
     assert drop_path == pytest.approx(np.linspace(0, 0.3, len(blocks)))
+
+
+# Backbones of timm
+
+
+@pytest.mark.parametrize('name', TIMM_ADE20K)
+def test_weights_have_timms_names(name):
+    timm = pytest.importorskip('timm', reason=NO_TIMM)
+    cfg = load(name)
+    backbone = cfg.model.backbone
+    weights = backbone.init_cfg.checkpoint.removeprefix('timm://')
+    assert weights in timm.list_pretrained()
+    assert weights.split('.')[0] == backbone.model_name
+    card = timm.models.get_pretrained_cfg(weights)
+    preprocessor = cfg.model.data_preprocessor
+    assert preprocessor.mean == pytest.approx([255 * value for value in card.mean])
+    assert preprocessor.std == pytest.approx([255 * value for value in card.std])
+    # The licence is said where a user picks the config, and where the weights are named.
+    files = ROOT / f'{name}.py', ROOT / f'_base_/models/backbones/{name.split("_")[1]}.py'
+    for file in files:
+        assert LICENCES[card.license] in file.read_text(), file
+
+
+LICENCES = {
+    'apache-2.0': 'Apache-2.0',
+    'cc-by-nc-4.0': 'CC BY-NC 4.0',
+    'dinov3-license': 'DINOv3 License',
+    'mit': 'MIT',
+}
+
+
+@pytest.mark.full_size
+@pytest.mark.parametrize('name', TIMM)
+def test_maps_have_a_quarter_to_a_32nd_of_the_input(name):
+    cfg = load(name)
+    model = outline(cfg).eval()
+    with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+        for height, width in ((512, 512), (96, 160)):  # the crop, and another
+            maps = model.extract_feat(torch.zeros(1, 3, height, width))
+            sizes = [(height // stride, width // stride) for stride in (4, 8, 16, 32)]
+            assert [tuple(x.shape[2:]) for x in maps] == sizes
+            assert [x.shape[1] for x in maps] == cfg.model.decode_head.in_channels
+
+
+def test_dinov2_is_resampled_to_patches_of_16(tmp_path):
+    timm = pytest.importorskip('timm', reason=NO_TIMM)
+    cfg = load('faseg_dinov2-b_ade20k').model.backbone
+    small = dict(depth=1, embed_dim=24, num_heads=2)
+    donor = timm.create_model(cfg.model_name, **small)
+    assert donor.patch_embed.proj.kernel_size == (14, 14)
+    weights = donor.state_dict()
+    # a ramp over 37 x 37 patches, which stays one on another grid
+    ramp = torch.linspace(-1, 1, 37).expand(37, 37).reshape(1, -1, 1)
+    weights['pos_embed'] = torch.cat([torch.zeros(1, 1, 24), ramp.expand(-1, -1, 24)], 1)
+    file = tmp_path / 'weights.safetensors'
+    save_file({key: value.contiguous() for key, value in weights.items()}, file)
+    cfg.update(small, out_indices=(0,))
+    cfg.init_cfg.checkpoint = str(file)
+    backbone = MODELS.build(cfg)
+    backbone.init_weights()
+    model = backbone.timm_model
+    assert model.patch_embed.proj.kernel_size == (16, 16)
+    expected = timm.layers.resample_patch_embed(weights['patch_embed.proj.weight'], [16, 16])
+    torch.testing.assert_close(model.patch_embed.proj.weight.detach(), expected)
+    grid = model.pos_embed.detach()[0, 1:, 0].reshape(32, 32)
+    torch.testing.assert_close(grid[16], torch.linspace(-1, 1, 32), atol=0.03, rtol=0)
+    for height, width in ((512, 512), (64, 96)):
+        (x,) = backbone(torch.rand(1, 3, height, width))
+        assert x.shape == (1, 24, height // 16, width // 16)
 
 
 # Images and labels on their way to the model

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from mmseg_faseg.apis.complexity import complexity_of, input_size_of
 from tests.helpers.configs import load
-from tests.helpers.full_size import outline
+from tests.helpers.full_size import NoRandomWeights, outline
+from tests.helpers.optional import NO_TIMM
 from tests.helpers.tools import REPOSITORY
 
 MIM = REPOSITORY / 'mmseg_faseg' / '.mim'
@@ -100,7 +102,7 @@ def test_every_config_of_the_paper_is_listed(models):
     assert list(models) == NAMES
     on_disk = {path.stem for path in (REPOSITORY / 'configs').glob('faseg_*_ade20k.py')}
     on_disk |= {path.stem for path in (REPOSITORY / 'configs').glob('faseg_*_cityscapes.py')}
-    assert on_disk - set(NAMES) == {'faseg_convnext-t_ade20k'}  # not in the paper
+    assert on_disk - set(NAMES) == set(table('docs/model_zoo.md', 'not in the paper'))
 
 
 @pytest.mark.parametrize(('name', 'single', 'multi', 'file'), PAPER)
@@ -161,6 +163,19 @@ def test_model_zoo(models, name, single, multi, file):
     assert row['mIoU'] == f'{single:.1f}'
     assert row['mIoU, multi-scale and flip'] == (f'{multi:.1f}' if multi else 'not reported')
     assert row["authors' file"] == file
+
+
+@pytest.mark.full_size
+@pytest.mark.parametrize('name', table('docs/model_zoo.md', 'not in the paper'))
+def test_model_zoo_of_other_backbones(name):
+    cfg, row = load(name), table('docs/model_zoo.md', 'not in the paper')[name]
+    if cfg.model.backbone.type == 'TimmFeatures':
+        pytest.importorskip('timm', reason=NO_TIMM)
+    with NoRandomWeights():
+        found = complexity_of(cfg, input_size_of(cfg))
+    assert row['parameters'] == f'{found.trainable_params / 1e6:.2f} M'
+    assert row['FLOPs (512 x 512)'] == f'{found.flops / 1e9:.1f} G'
+    assert row['weights'] in cfg.model.backbone.init_cfg.checkpoint
 
 
 @pytest.mark.parametrize(('name', 'single', 'multi', 'file'), PAPER)

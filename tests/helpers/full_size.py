@@ -2,10 +2,13 @@
 
 from typing import Any
 
+import pytest
 from mmengine.config import Config
 from mmseg.registry import MODELS
 from torch import nn
 from torch.overrides import TorchFunctionMode
+
+from tests.helpers.optional import NO_TIMM
 
 _RANDOM = ('uniform_', 'normal_')  # trunc_normal_, kaiming_uniform_, xavier_normal_, ... too
 
@@ -26,6 +29,8 @@ class NoRandomWeights(TorchFunctionMode):
 
 def build_segmentor(cfg: Config) -> nn.Module:
     """The model of a config, with random weights in place of pre-trained ones."""
+    if cfg.model.backbone.type == 'TimmFeatures':
+        pytest.importorskip('timm', reason=NO_TIMM)
     cfg.model.backbone.init_cfg = None
     return MODELS.build(cfg.model)
 

@@ -1,0 +1,2 @@
+_base_ = ['./methods/faseg.py', './backbones/swinv2-b.py']
+model = {{_base_.backbone_settings}}
