@@ -12,7 +12,7 @@ from tests.helpers.tools import REPOSITORY
 FLOORS = (
     ('errors', 'files', 'registry', 'version'),
     ('compat',),
-    ('models', 'datasets'),
+    ('models', 'datasets', 'evaluation'),
     ('engine',),
     ('checkpoints',),
     ('explain',),

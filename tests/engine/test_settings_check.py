@@ -79,6 +79,10 @@ REFUSED = {
         'val_evaluator.ignore_index is 255',
     ),
     'ignore_index of the metric': ({'val_evaluator.ignore_index': 0}, 'val_evaluator.ignore_index'),
+    'ignore_index of another metric': (
+        {'val_evaluator': [dict(type='SizeIoUMetric', ignore_index=0), dict(type='IoUMetric')]},
+        r'but val_evaluator\[0\].ignore_index is 0:',
+    ),
     'ignore_index of a crop': (
         {
             'train_dataloader.dataset.pipeline.2': dict(
@@ -145,6 +149,17 @@ REFUSED = {
     'monitored_metric': (
         {'default_hooks.checkpoint.save_best': 'mDice'},
         "save_best='mDice', but validation returns aAcc, mIoU, mAcc",
+    ),
+    'monitored_metric of several': (
+        {
+            'default_hooks.checkpoint.save_best': 'boundary/mDice',
+            'val_evaluator': [
+                dict(type='BoundaryIoUMetric'),
+                dict(type='SizeIoUMetric', areas=dict(all=0)),
+            ],
+        },
+        "save_best='boundary/mDice', but validation returns boundary/aAcc, boundary/mIoU, "
+        'boundary/mAcc, all/aAcc, all/mIoU, all/mAcc',
     ),
     'monitored_metric without validation': (
         {'val_cfg': None, 'val_dataloader': None, 'val_evaluator': None},

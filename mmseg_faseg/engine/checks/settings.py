@@ -18,6 +18,7 @@ from mmseg.evaluation import IoUMetric
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from torch import nn
 
+from ...evaluation import BoundaryIoUMetric, SizeIoUMetric
 from ...models.semantic.segmentor import check_windows
 from .pairs import channels_of
 
@@ -28,6 +29,7 @@ _IOU_METRICS = {
     'mDice': ('aAcc', 'mDice', 'mAcc'),
     'mFscore': ('aAcc', 'mFscore', 'mPrecision', 'mRecall'),
 }
+_IOU_TYPES = (IoUMetric, BoundaryIoUMetric, SizeIoUMetric)
 _TO_THE_END = ('Poly', 'CosineAnnealing', 'OneCycle')  # schedules that lead to the last iteration
 
 
@@ -50,17 +52,19 @@ def ignore_index(runner: Runner) -> Iterator[str]:
     parts = dict(heads)
     for key, head in heads.items():
         parts |= {f'{key}.{part}': loss for part, loss in _losses(head).items()}
-    places = {f'{key}.{what}': v for key, part in parts.items() for what, v in _ignored(part)}
+    places = [(f'{key}.{what}', v) for key, part in parts.items() for what, v in _ignored(part)]
     if getattr(model.data_preprocessor, 'size', None) or _divides(model):
-        places['data_preprocessor.seg_pad_val'] = model.data_preprocessor.seg_pad_val
+        places.append(('data_preprocessor.seg_pad_val', model.data_preprocessor.seg_pad_val))
     for key, loop in _loops(runner).items():
-        for metric in _metrics(loop):
+        metrics = _metrics(loop)
+        for index, metric in enumerate(metrics):
             if hasattr(metric, 'ignore_index'):
-                places[f'{key}_evaluator.ignore_index'] = metric.ignore_index
+                number = f'[{index}]' if len(metrics) > 1 else ''
+                places.append((f'{key}_evaluator{number}.ignore_index', metric.ignore_index))
         for transform in _transforms(loop):
             for what, value in _ignored(transform):
-                places[f'{type(transform).__name__}.{what} ({key})'] = value
-    others = [f'{key} is {v}' for key, v in places.items() if v != ignored]
+                places.append((f'{type(transform).__name__}.{what} ({key})', value))
+    others = dict.fromkeys(f'{place} is {v}' for place, v in places if v != ignored)
     if others:
         yield (
             f'{name}.ignore_index is {ignored}, but {", ".join(others)}: set all of them '
@@ -167,7 +171,7 @@ def monitored_metric(runner: Runner) -> Iterator[str]:
         if wanted and not metrics:
             yield f'{type(hook).__name__}: {setting}={wanted[0]!r}, but nothing is validated'
         missing = [key for key in wanted if key not in known]
-        if metrics and missing and all(type(metric) is IoUMetric for metric in metrics):
+        if metrics and missing and all(type(metric) in _IOU_TYPES for metric in metrics):
             yield (
                 f'{type(hook).__name__}: {setting}={missing[0]!r}, but validation returns '
                 f'{", ".join(known)}'
@@ -296,6 +300,8 @@ def _metrics(loop: Any) -> list[BaseMetric]:
 def _keys(metric: BaseMetric) -> list[str]:
     names: Sequence[str] = getattr(metric, 'metrics', ())
     keys = [key for name in names for key in _IOU_METRICS.get(name, ())]
+    if isinstance(metric, SizeIoUMetric):
+        keys = [f'{size}/{key}' for size in metric.areas for key in keys]
     return [f'{metric.prefix}/{key}' if metric.prefix else key for key in dict.fromkeys(keys)]
 
 
