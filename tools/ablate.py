@@ -1,4 +1,4 @@
-"""The paper's ablations as a grid: tools/benchmarks/ablation.py."""
+"""Trains configs with several seeds and tabulates them: tools/benchmarks/ablation.py."""
 
 import sys
 from pathlib import Path

@@ -2,8 +2,9 @@
 
 import json
 import os
+import statistics
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,15 @@ def table(titles: list[str], rows: list[list[str]]) -> str:
     """A Markdown table."""
     lines = [titles, ['---'] * len(titles), *rows]
     return ''.join(f'| {" | ".join(line)} |\n' for line in lines)
+
+
+def mean_and_deviation(values: Iterable[float | None]) -> str:
+    """Such as '48.30 ± 0.25', of the values there are; '' if there are none."""
+    values = [value for value in values if value is not None]
+    if not values:
+        return ''
+    spread = f' ± {statistics.stdev(values):.2f}' if len(values) > 1 else ''
+    return f'{statistics.mean(values):.2f}{spread}'
 
 
 def at_least(least: float, **values: float | None) -> None:
