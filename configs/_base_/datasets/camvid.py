@@ -64,4 +64,5 @@ val_dataloader = dict(
 )
 test_dataloader = val_dataloader
 val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
-test_evaluator = val_evaluator
+# A test also says how boundaries and small segments do (docs/metrics.md).
+test_evaluator = [val_evaluator, dict(type='BoundaryIoUMetric'), dict(type='SizeIoUMetric')]
