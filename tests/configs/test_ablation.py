@@ -8,6 +8,7 @@ import torch
 
 from tests.helpers.configs import load
 from tests.helpers.full_size import build_segmentor, outline
+from tests.helpers.small_head import samples
 from tests.helpers.tools import REPOSITORY
 
 FILES = {path.stem: path for path in sorted((REPOSITORY / 'configs/ablation').glob('*.py'))}
@@ -40,9 +41,11 @@ def test_a_row_says_what_differs_in_the_decode_head(row):
 def test_a_row_trains(row):
     cfg = load(f'ablation/{row}')
     model = build_segmentor(cfg).train()
-    class_logits, mask_logits = model(torch.randn(2, 3, 64, 64))
-    assert len(mask_logits) == cfg.model.decode_head.transformer_decoder.num_layers + 1
-    sum(x.float().sum() for x in (*class_logits, *mask_logits)).backward()
+    labels = torch.randint(0, 8, (2, 64, 64))
+    losses = model.loss(torch.randn(2, 3, 64, 64), samples(labels))
+    predictions = cfg.model.decode_head.transformer_decoder.num_layers + 1
+    assert len([n for n in losses if 'loss_mask' in n and 'pilot.' not in n]) == predictions
+    sum(losses.values()).backward()
     missing = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
     assert missing == []
 
