@@ -211,8 +211,13 @@ def stand_in(cfg) -> nn.Module:
     mixtures = nn.Conv2d(3, 32, 1).double()
     mixtures.weight.data[:] = 9 * torch.randn(32, 3, 1, 1)
     mixtures.bias.data.zero_()
-    head._decode = lambda x: ([queries], MaskPredictor(nn.Identity(), mixtures, x[0].double()))
     head.cls_embed.weight.data[:, :3] = 2 * torch.eye(4, 3)
+
+    def predict_last(x):
+        predictor = MaskPredictor(nn.Identity(), mixtures, x[0].double())
+        return head.cls_embed(queries), predictor.masks(queries)
+
+    head.predict_last = predict_last
     return model
 
 
