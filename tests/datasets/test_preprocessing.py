@@ -92,7 +92,7 @@ def views(image: Image.Image, sizes: Sizes) -> list[Image.Image]:
 def class_scores(model: nn.Module, image: Image.Image, size: tuple[int, int]) -> torch.Tensor:
     """Class scores (K, H, W) at the original image's size (W, H)."""
     inputs = network_input(image)[None]
-    class_logits, masks = (last[-1] for last in model.decode_head(model.backbone(inputs)))
+    class_logits, masks = model.decode_head.predict_last(model.backbone(inputs))
     masks = F.interpolate(masks, inputs.shape[-2:], mode='bilinear', align_corners=False)
     class_probs = class_logits.softmax(-1)[..., :-1]  # the last is 'no object'
     scores = torch.einsum('bqk,bqhw->bkhw', class_probs, masks.sigmoid())
