@@ -5,9 +5,10 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from ..errors import UserError
+from .checks import schedules, settings
 from .checks.names import CHECKS
 from .checks.report import Report, skipped_checks
-from .checks.settings import REFUSED, WARNED, segmentor
+from .checks.settings import segmentor
 
 
 class SettingsMismatchError(UserError):
@@ -20,7 +21,8 @@ class SettingsCheckHook(Hook):
 
     What would be wrong in silence or fail later stops the run; what is plausibly a mistake is
     logged in one line. ``skip_checks`` of the config, a list of names, leaves some out; the names
-    are those of the functions in ``mmseg_faseg/engine/checks/settings.py``.
+    are those of the functions in ``settings.py`` and ``schedules.py`` of
+    ``mmseg_faseg/engine/checks``.
 
     Raises:
         SettingsMismatchError: When a run starts.
@@ -31,10 +33,10 @@ class SettingsCheckHook(Hook):
         if not hasattr(segmentor(runner), 'data_preprocessor'):
             return
         report = Report(skipped_checks(runner.cfg.get('skip_checks'), CHECKS))
-        for check in WARNED:
+        for check in (*settings.WARNED, *schedules.WARNED):
             for text in check(runner):
                 report.warn(check.__name__, text)
-        for check in REFUSED:
+        for check in (*settings.REFUSED, *schedules.REFUSED):
             for text in check(runner):
                 report.refuse(check.__name__, text)
         report.settle(SettingsMismatchError)

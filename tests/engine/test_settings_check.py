@@ -10,7 +10,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.runner import Runner
 
 from mmseg_faseg.engine import SettingsMismatchError
-from mmseg_faseg.engine.checks import settings
+from mmseg_faseg.engine.checks import schedules, settings
 from mmseg_faseg.engine.checks.names import CHECKS
 from mmseg_faseg.engine.checks.pairs import Expected
 
@@ -305,4 +305,5 @@ def test_windows_of_encoder_decoder():
 
 def test_every_check_is_tried():
     tried = {case.split()[0] for case in (REFUSED | WARNED)} | {'windows', 'class_weight'}
-    assert tried == {check.__name__ for check in (*settings.REFUSED, *settings.WARNED)}
+    checks = [check for part in (settings, schedules) for check in (*part.REFUSED, *part.WARNED)]
+    assert tried == {check.__name__ for check in checks}

@@ -1,9 +1,11 @@
 """The names of all checks, which ``skip_checks`` of a config takes, and what each looks at."""
 
-from . import datasets, pairs, settings
+from . import datasets, pairs, schedules, settings
 
 _FUNCTIONS = (
     *settings.REFUSED,
+    *schedules.REFUSED,
+    *schedules.WARNED,
     *settings.WARNED,
     *datasets.REFUSED,
     *datasets.WARNED,
