@@ -19,7 +19,7 @@ class MaskPilot(BaseModule):
     `MP-Former: Mask-Piloted Transformer for Image Segmentation <https://arxiv.org/abs/2303.07336>`_
     (CVPR 2023). Each such query starts from the embedding of its target's class and attends, in
     every layer, within its target's mask in place of a predicted one. From the paper: all layers
-    are told the mask, a fifth of the labels and of the points is wrong, one group of queries.
+    are told the mask, and noise flips labels and points, with shares of 0.2.
 
     Args:
         num_classes (int): Number of classes K.
