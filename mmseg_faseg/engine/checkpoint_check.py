@@ -50,8 +50,10 @@ class CheckpointCheckHook(Hook):
         training = isinstance(runner._train_loop, BaseLoop)
         fine_tuning = training and not runner._resume
         reshaped = {key for key in differences.reshaped if fine_tuning and _PER_CLASS.search(key)}
-        optional = None if training and runner._resume else _PILOT if training else _TRAINED_WITH
-        new, left = differences.leave_out(optional)
+        new: list[str] = []
+        left: list[str] = []
+        if fine_tuning or not training:
+            new, left = differences.leave_out(_PILOT if training else _TRAINED_WITH)
         if not reshaped:  # else the classes are others on purpose
             for text in _other_names(checkpoint, runner, name):
                 report.warn('class_names_of_checkpoint', text)
@@ -102,10 +104,8 @@ class Differences:
         self.unexpected = unexpected
         self.reshaped = reshaped
 
-    def leave_out(self, optional: re.Pattern | None) -> tuple[list[str], list[str]]:
+    def leave_out(self, optional: re.Pattern) -> tuple[list[str], list[str]]:
         """Forgets those missing and those unexpected names that match, and returns them."""
-        if optional is None:
-            return [], []
         missing = [key for key in self.missing if optional.search(key)]
         unexpected = [key for key in self.unexpected if optional.search(key)]
         self.missing = [key for key in self.missing if key not in missing]

@@ -202,7 +202,7 @@ class FASegTransformerDecoder(Mask2FormerTransformerDecoder):
 
 
 def _hidden(present: Tensor) -> Tensor:
-    """(B, Q, Q), True where a query must not see another: one that is not there, sees itself."""
+    """(B, Q, Q), True where a query must not see another; each sees itself, so no row is empty."""
     itself = torch.eye(present.shape[1], dtype=torch.bool, device=present.device)
     return ~(present.unsqueeze(1) | itself)
 
