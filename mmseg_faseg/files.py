@@ -1,12 +1,15 @@
 """Files that are written whole or not at all."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import UserError
+
+_WRITING = '.writing-'  # names of folders for files that are being written
 
 
 def check_output(path: str | Path, suffix: str) -> None:
@@ -46,16 +49,36 @@ def check_folder(path: str | Path, name: str) -> None:
 def whole_file(path: str | Path) -> Iterator[Path]:
     """Gives a temporary file beside ``path`` to write to, and renames it when that went well.
 
-    After an error nothing is left behind, and a file that was there before is untouched.
+    It is forced to the disk before it gets its name. After an error nothing is left behind, and a
+    file that was there before is untouched; after a kill :func:`forget_unfinished` tidies up.
 
     Raises:
         UserError: The file cannot be written.
     """
     path = Path(path)
     try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix='.writing-') as folder:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=_WRITING) as folder:
             temporary = Path(folder, path.name)
             yield temporary
+            _to_disk(temporary)
             temporary.replace(path)
+        _to_disk(path.parent)
     except (OSError, RuntimeError) as error:  # PyTorch's own writer raises the latter
         raise UserError(f'{path} cannot be written: {error}'.splitlines()[0]) from None
+
+
+def forget_unfinished(folder: str | Path) -> None:
+    """Removes what killed processes have left of files that they were writing to a folder."""
+    for unfinished in Path(folder).glob(f'{_WRITING}*'):
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _to_disk(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError:  # not every file system knows how to do that with folders
+        if path.is_file():
+            raise
+    finally:
+        os.close(handle)

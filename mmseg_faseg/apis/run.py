@@ -1,11 +1,13 @@
 """Trains and tests a config with MMEngine's Runner. ``tools/`` parses arguments and calls this."""
 
+import os
 from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.registry import RUNNERS
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.runner import Runner
 
+from ..checkpoints.latest import newest_whole_checkpoint
 from ..checkpoints.read import check_checkpoint, refused_checkpoints
 from ..errors import UserError
 from ..files import check_folder
@@ -16,14 +18,17 @@ from .devices import check_launcher, leave_process_group, prepare_devices
 from .gpu_memory import explained_out_of_memory
 from .model import build_model
 
+# What no run goes without, whatever its config lists.
+_HOOKS = ('RunLockHook', 'CheckpointCheckHook', 'ExactResumeHook', 'StopSignalHook')
+
 
 def train(cfg: Config, *, resume: bool = False, amp: bool = False, launcher: str = 'none') -> None:
     """Trains, after checking that everything it needs is there.
 
     Args:
         cfg: Config with ``work_dir`` set.
-        resume: Go on from the latest checkpoint in ``work_dir``, or from ``cfg.load_from``. Without
-            a checkpoint training starts from the beginning.
+        resume: Go on from the newest whole checkpoint in ``work_dir``, or from ``cfg.load_from``.
+            Without a checkpoint training starts from the beginning.
         amp: Mixed precision; without a GPU autocast in bfloat16.
         launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
 
@@ -36,9 +41,11 @@ def train(cfg: Config, *, resume: bool = False, amp: bool = False, launcher: str
     check_folder(cfg.work_dir, 'work_dir')
     if amp:
         _enable_amp(cfg)
-    start = cfg.get('load_from') or (_latest_checkpoint(cfg.work_dir) if resume else None)
+    start = cfg.get('load_from')
     if start:
         check_checkpoint(start)
+    elif resume:
+        start = cfg.load_from = _newest(cfg.work_dir)
     cfg.resume = resume and bool(start)
     _check_model(cfg)
     loops = [name for name in ('train', 'val') if cfg.get(f'{name}_cfg')]
@@ -116,17 +123,20 @@ def _check_model(cfg: Config) -> None:
         build_model(cfg)
 
 
-def _latest_checkpoint(work_dir: str) -> str | None:
-    """What training wrote last to a folder; MMEngine's function prints where there is nothing."""
-    there_is_one = Path(work_dir, 'last_checkpoint').is_file()
-    return find_latest_checkpoint(work_dir) if there_is_one else None
+def _newest(work_dir: str) -> str | None:
+    """The newest whole checkpoint of a run; those passed over are named."""
+    path, passed_over = newest_whole_checkpoint(work_dir)
+    if int(os.environ.get('LOCAL_RANK', 0)) == 0:
+        for reason in passed_over:
+            print(f'passed over: {reason}', flush=True)
+    return None if path is None else str(path)
 
 
 def _build_runner(cfg: Config) -> Runner:
     prepare_devices(cfg)
     hooks = list(cfg.get('custom_hooks') or [])
-    if not any(hook.get('type') == 'CheckpointCheckHook' for hook in hooks):
-        cfg.custom_hooks = [*hooks, dict(type='CheckpointCheckHook')]
+    there = {hook.get('type') for hook in hooks}
+    cfg.custom_hooks = [*hooks, *(dict(type=name) for name in _HOOKS if name not in there)]
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
 
 

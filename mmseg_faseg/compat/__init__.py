@@ -14,7 +14,7 @@ from . import amp  # noqa: E402, F401  torchvision first: MMEngine and MMDet imp
 from .activation_checkpointing import follow_all_tensors  # noqa: E402
 from .checkpoints import allow_mmengine_checkpoints  # noqa: E402
 from .configs import config_path, register_config_names  # noqa: E402
-from .dataloaders import load_without_workers  # noqa: E402
+from .dataloaders import prepare_dataloaders  # noqa: E402
 from .deformable_attention import prepare_operator  # noqa: E402
 from .metrics_file import write_metrics_once  # noqa: E402
 from .mixed_batches import predict_mixed_batches  # noqa: E402
@@ -22,17 +22,19 @@ from .output_names import keep_subfolders  # noqa: E402
 from .safetensors import register_safetensors  # noqa: E402
 from .tta import keep_scores_in_tta  # noqa: E402
 from .visualizer import draw_images_of_any_layout  # noqa: E402
+from .whole_files import write_whole_files  # noqa: E402
 
 allow_mmengine_checkpoints()
 keep_scores_in_tta()
 predict_mixed_batches()
-load_without_workers()
+prepare_dataloaders()
 keep_subfolders()
 draw_images_of_any_layout()
 follow_all_tensors()
 register_config_names()
 register_safetensors()
 write_metrics_once()
+write_whole_files()
 prepare_operator()
 
 __all__ = ['config_path']

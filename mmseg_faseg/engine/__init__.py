@@ -1,25 +1,33 @@
 from .checkpoint_check import CheckpointCheckHook
+from .checkpoint_hook import CheckpointHook
 from .data_check import DataCheckHook, DataMismatchError
+from .exact_resume import ExactResumeHook
 from .log_processor import LossKindsLogProcessor
 from .optimizer import FASegOptimWrapperConstructor
 from .output_names import OutputNamesHook
+from .run_lock import RunLockHook
 from .run_start import RunStartHook
 from .runner import ReadableRunner
 from .settings_check import SettingsCheckHook, SettingsMismatchError
+from .stop_signals import StopSignalHook
 from .time_limit import TimeLimitHook
 from .unlabelled import UnlabelledTestError, UnlabelledTestHook
 
 __all__ = [
     'CheckpointCheckHook',
+    'CheckpointHook',
     'DataCheckHook',
     'DataMismatchError',
+    'ExactResumeHook',
     'FASegOptimWrapperConstructor',
     'LossKindsLogProcessor',
     'OutputNamesHook',
     'ReadableRunner',
+    'RunLockHook',
     'RunStartHook',
     'SettingsCheckHook',
     'SettingsMismatchError',
+    'StopSignalHook',
     'TimeLimitHook',
     'UnlabelledTestError',
     'UnlabelledTestHook',

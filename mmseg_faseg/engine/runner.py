@@ -10,6 +10,8 @@ from mmengine.logging.logger import MMFormatter
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from ..checkpoints.latest import newest_whole_checkpoint
+
 # Beginnings of messages that have no switch: hundreds of lines, or nothing that a user can act on.
 _FILE_ONLY = (
     f'\n{60 * "-"}\nSystem environment:',
@@ -19,6 +21,7 @@ _FILE_ONLY = (
     'Exp name: ',
     'per class results:',  # the table follows
     'Checkpoints will be saved to ',  # so says RunStartHook
+    'Advance dataloader ',  # ExactResumeHook skips without loading
     'Load checkpoint from ',  # printed by MMEngine's reader too
     'Distributed training is not used, all SyncBatchNorm',
     'The prefix is not set in metric class ',
@@ -28,12 +31,15 @@ _FILE_ONLY = (
 
 # Those of configs/_base_/checks.py, in its order.
 _CHECKS = (
+    'RunLockHook',
     'RunStartHook',
     'SettingsCheckHook',
     'OutputNamesHook',
     'UnlabelledTestHook',
     'DataCheckHook',
     'CheckpointCheckHook',
+    'ExactResumeHook',
+    'StopSignalHook',
 )
 
 
@@ -68,6 +74,17 @@ class ReadableRunner(Runner):
         with warnings.catch_warnings():
             warnings.filterwarnings('ignore', message='The draw is False')
             super().register_hooks(default_hooks, [*missing, *custom_hooks])
+
+    _load_from: str | None
+
+    def load_or_resume(self) -> None:
+        """Resumes from the newest checkpoint that is whole, and names those passed over."""
+        if self._resume and self._load_from is None:
+            path, passed_over = newest_whole_checkpoint(self.work_dir)
+            for reason in passed_over:
+                self.logger.warning(f'passed over: {reason}')
+            self._load_from = None if path is None else str(path)
+        super().load_or_resume()
 
 
 def _name(hook: Hook | dict) -> str:
