@@ -7,6 +7,7 @@ takes no more than a parser. Of what they say, a model and its test data are tak
 """
 
 import ast
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -116,8 +117,10 @@ def _add_losses(head: Any) -> None:
 def _literals(text: str) -> dict[str, Any]:
     if len(text) > _MAX_TEXT:
         raise UserError(f'has {len(text):,} characters')
+    with warnings.catch_warnings(action='ignore'):  # about the text of others
+        statements = ast.parse(text).body
     values = {}
-    for statement in ast.parse(text).body:
+    for statement in statements:
         match statement:
             case ast.Assign(targets=[ast.Name(id=name)]):
                 values[name] = _value(statement.value)

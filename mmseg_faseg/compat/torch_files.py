@@ -81,8 +81,9 @@ def check_torch_file(path: str | Path) -> None:
     Raises:
         UserError: No file of ``torch.save`` begins so.
     """
-    with _explained(path), open(path, 'rb') as file:
-        _beginning(file)
+    if os.path.getsize(path):  # what is empty is said when it is read
+        with _explained(path), open(path, 'rb') as file:
+            _beginning(file)
 
 
 @contextmanager

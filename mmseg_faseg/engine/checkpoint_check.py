@@ -11,6 +11,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import BaseLoop, Runner
 
 from ..errors import UserError
+from .checkpoint_entries import check_entries
 from .checks.names import CHECKS
 from .checks.report import Report, skipped_checks
 
@@ -61,6 +62,8 @@ class CheckpointCheckHook(Hook):
         if problem:
             hint = ' (weights of a backbone alone go to its init_cfg)' if fine_tuning else ''
             raise CheckpointMismatchError(f'{name} is of another model: {problem}{hint}')
+        if training and runner._resume:
+            check_entries(checkpoint, name)
         if fine_tuning:
             runner.logger.info(
                 f'Fine-tuning from {name}: {len(weights) - len(reshaped) - len(left)} tensors '
@@ -153,7 +156,8 @@ def compare(
 def _weights_of(checkpoint: dict, name: str) -> dict[str, torch.Tensor]:
     """The checkpoint's weights, without the prefix that MMEngine strips, too."""
     weights = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, dict) else None
-    if not weights or not all(isinstance(value, torch.Tensor) for value in weights.values()):
+    named = isinstance(weights, dict) and weights
+    if not named or not all(isinstance(value, torch.Tensor) for value in weights.values()):
         raise CheckpointMismatchError(
             f'{name} holds no weights: expected a dict of tensors, or one under "state_dict"'
         )

@@ -281,6 +281,15 @@ def test_a_test_of_cut_off_safetensors_is_one_line(averaged, published, tmp_path
         apis.test(averaged.cfg, str(tmp_path / 'cut.safetensors'))
 
 
+@pytest.mark.parametrize('what', ['weights', 'meta'])
+def test_a_changed_byte_in_safetensors_is_noticed(published, tmp_path, what):
+    content = published[1].read_bytes()
+    at = content.index(b'dataset_meta') + 3 if what == 'meta' else len(content) - 5
+    changed = content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+    (tmp_path / 'changed.safetensors').write_bytes(changed)
+    refused(tmp_path / 'changed.safetensors', tmp_path, 'is damaged: its SHA-256')
+
+
 def test_safetensors_with_foreign_metadata_are_one_line(averaged, tmp_path):
     save_file(dict(a=torch.ones(2)), tmp_path / 'a.safetensors', dict(meta='{not json'))
     with pytest.raises(apis.UserError, match='its metadata is not that of a checkpoint'):

@@ -1,8 +1,10 @@
 """MMEngine's checkpoints load with weights_only, and hostile files do not."""
 
+import io
 import os
 import pickle
 import re
+import shutil
 import subprocess
 import sys
 from types import ModuleType
@@ -14,6 +16,7 @@ from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader
 
 from mmseg_faseg.checkpoints.read import read_checkpoint
+from mmseg_faseg.compat.plain_pickles import Unpickler, check_plain, plain_names
 from mmseg_faseg.errors import UserError
 
 
@@ -221,6 +224,55 @@ def test_a_function_anywhere_else_is_refused(tmp_path, user_module, stock_mmengi
         load(tmp_path / 'hostile.pth')
     assert not marker.exists()
     assert not any('my_statistics' in str(item) for item in torch.serialization.get_safe_globals())
+
+
+def test_addresses_are_read_like_files(tmp_path, monkeypatch):
+    """Kept where PyTorch keeps its downloads, and fetched once."""
+    torch.save(_checkpoint_like_mmengine(), tmp_path / 'source.pth')
+    fetched = []
+
+    def fetch(url, file, **_):
+        fetched.append(url)
+        shutil.copy(tmp_path / os.path.basename(url), file)
+
+    monkeypatch.setattr(torch.hub, 'download_url_to_file', fetch)
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
+    for _ in range(2):
+        loaded = CheckpointLoader.load_checkpoint('https://host/a/source.pth', 'cpu')
+        assert loaded['state_dict']['weight'].tolist() == [1, 1]
+    assert fetched == ['https://host/a/source.pth']
+    assert [path.name for path in (tmp_path / 'hub' / 'checkpoints').iterdir()] == ['source.pth']
+    torch.save(dict(meta=subprocess.call), tmp_path / 'evil.pth')
+    with pytest.raises(UserError, match='evil.pth is not loaded: it asks for commands.call'):
+        CheckpointLoader.load_checkpoint('https://host/evil.pth')
+
+
+@pytest.mark.parametrize('protocol', [2, 3, 4, 5])
+@pytest.mark.parametrize('core', ['core', '_core'])
+def test_arrays_come_back_as_they_were(tmp_path, protocol, core):
+    values = dict(
+        matrix=np.arange(6.0).reshape(2, 3),
+        turned=np.arange(6.0).reshape(2, 3).T,
+        none=np.zeros((0, 3), np.float32),
+        single=np.array(7),
+        swapped=np.array([1, 2], '>i4'),
+        flags=np.array([True, False]),
+        waves=np.array([1 + 2j]),
+        scalar=np.float32(2.5),
+    )
+    data = pickle.dumps(dict(model=values), protocol)
+    if protocol < 4:  # the name's length is not written down
+        data = re.sub(rb'numpy\._?core', f'numpy.{core}'.encode(), data)
+    loaded = check_plain(Unpickler(io.BytesIO(data), plain_names()).load(), len(data))['model']
+    torch.save(dict(model=values), tmp_path / 'a.pth')
+    once = torch.load(tmp_path / 'a.pth', weights_only=True)
+    torch.save(once, tmp_path / 'b.pth')
+    for found in (loaded, read_checkpoint(tmp_path / 'b.pth')['model']):
+        for name, value in values.items():
+            assert type(found[name]) is type(value), name
+            assert (found[name].dtype, found[name].shape) == (value.dtype, value.shape)
+            assert (found[name] == value).all()
+    assert once['model']['matrix'].tolist() == values['matrix'].tolist()
 
 
 def test_a_file_of_the_old_format_is_refused(tmp_path):

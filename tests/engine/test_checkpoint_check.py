@@ -9,7 +9,9 @@ from mmengine.runner import IterBasedTrainLoop
 from torch import nn
 
 from mmseg_faseg import apis
+from mmseg_faseg.apis import UserError
 from mmseg_faseg.engine.checkpoint_check import CheckpointCheckHook, CheckpointMismatchError
+from mmseg_faseg.engine.checkpoint_entries import check_entries
 from mmseg_faseg.engine.checks import report
 
 
@@ -63,3 +65,30 @@ def test_fine_tuning_may_change_the_classes(name, resume):
         return
     CheckpointCheckHook().after_load_checkpoint(runner, checkpoint)
     assert f'{name}.bias' in runner.logger.info.call_args.args[0]
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (dict(meta=None), 'no meta'),
+        (dict(meta=[1]), 'a list as meta'),
+        (dict(message_hub=None), 'no message_hub'),
+        (dict(message_hub=dict(log_scalars=3)), 'a int as message_hub.log_scalars'),
+        (
+            dict(message_hub=dict(log_scalars=dict(a=1), runtime_info={}, resumed_keys={})),
+            'a int as message_hub.log_scalars.a',
+        ),
+        (dict(optimizer=None), 'no optimizer'),
+        (dict(optimizer=dict(a=1)), 'no optimizer.param_groups'),
+        (dict(optimizer=dict(state={}, param_groups=[1])), 'a list as optimizer.param_groups'),
+        (dict(param_schedulers=[3]), 'a list as param_schedulers'),
+    ],
+)
+def test_entries_to_go_on_with_are_looked_at(trained, change, message):
+    checkpoint = torch.load(trained.checkpoint) | change
+    with pytest.raises(UserError, match=f'x.pth cannot be gone on from: it has {message}$'):
+        check_entries(checkpoint, 'x.pth')
+
+
+def test_a_sound_checkpoint_can_be_gone_on_from(trained):
+    check_entries(torch.load(trained.checkpoint), 'x.pth')
