@@ -194,6 +194,9 @@ def damaged() -> Iterator[tuple[str, bytes]]:
     weights = torch.arange(64.0).numpy().tobytes()
     at = whole.index(weights) + 40
     yield 'flipped', whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]
+    with zipfile.ZipFile(io.BytesIO(whole)) as archive:  # a record in which no tensor lies
+        at = whole.index(archive.read('archive/.data/serialization_id'))
+    yield 'flipped beside', whole[:at] + b'x' + whole[at + 1 :]
     for tenth in range(10):
         yield f'torn at {tenth}0 %', whole[: len(whole) * tenth // 10]
     yield 'zeroed', b'\0' * len(whole)

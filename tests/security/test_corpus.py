@@ -65,6 +65,7 @@ def test_a_sound_file_is_not(tmp_path):
     ('name', 'reason'),
     [
         ('flipped.pth', 'is damaged: CRC of record data/0'),
+        ('flipped beside.pth', 'is damaged: CRC of record .data/serialization_id'),
         ('bomb.pth', 'record .* is compressed'),
         ('twice.pth', 'two records of the same name'),
         ('tar.pth', 'a tar archive'),
