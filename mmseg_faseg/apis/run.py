@@ -22,13 +22,15 @@ from .model import build_model
 _HOOKS = ('RunLockHook', 'CheckpointCheckHook', 'ExactResumeHook', 'StopSignalHook')
 
 
-def train(cfg: Config, *, resume: bool = False, amp: bool = False, launcher: str = 'none') -> None:
+def train(
+    cfg: Config, *, resume: bool | str = False, amp: bool = False, launcher: str = 'none'
+) -> None:
     """Trains, after checking that everything it needs is there.
 
     Args:
         cfg: Config with ``work_dir`` set.
-        resume: Go on from the newest whole checkpoint in ``work_dir``, or from ``cfg.load_from``.
-            Without a checkpoint training starts from the beginning.
+        resume: Go on from the newest whole checkpoint in ``work_dir``, or from the one of this
+            name. Without a checkpoint in ``work_dir`` training starts from the beginning.
         amp: Mixed precision; without a GPU autocast in bfloat16.
         launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
 
@@ -41,12 +43,11 @@ def train(cfg: Config, *, resume: bool = False, amp: bool = False, launcher: str
     check_folder(cfg.work_dir, 'work_dir')
     if amp:
         _enable_amp(cfg)
-    start = cfg.get('load_from')
+    going_on = _newest(cfg.work_dir) if resume is True else resume
+    start = going_on or cfg.get('load_from')
     if start:
         check_checkpoint(start)
-    elif resume:
-        start = cfg.load_from = _newest(cfg.work_dir)
-    cfg.resume = resume and bool(start)
+    cfg.load_from, cfg.resume = start, bool(going_on)
     _check_model(cfg)
     loops = [name for name in ('train', 'val') if cfg.get(f'{name}_cfg')]
     check_data(cfg, [f'{loop}_dataloader' for loop in loops])

@@ -64,6 +64,40 @@ def test_two_processes_end_with_equal_weights(write_config, tmp_path, port):
     assert (tmp_path / 'work_dirs' / 'tiny' / 'iter_4.pth').is_file()
 
 
+_KILLED_HOOK = """
+import os, signal
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+
+@HOOKS.register_module()
+class KilledHook(Hook):
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if runner.rank == 1 and runner.iter == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.subprocess
+def test_a_killed_process_ends_all_and_one_process_goes_on(write_config, tmp_path, port):
+    (tmp_path / 'killed_hook.py').write_text(_KILLED_HOOK)
+    config = write_config(
+        tmp_path / 'tiny.py',
+        "custom_hooks = [dict(type='KilledHook')]",
+        imports=('mmseg_faseg', 'killed_hook'),
+    )
+    result = run_tool('dist_train.sh', config, 2, cwd=tmp_path, PORT=port, PYTHONPATH=tmp_path)
+    assert result.returncode != 0
+    assert re.search(r'rank +: 1 .*', result.stderr)
+    assert 'Signal 9 (SIGKILL)' in result.stderr
+    write_config(config, 'train_dataloader["batch_size"] = 4')
+    result = run_tool('train.py', config, '--resume', cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert 'written by 2 processes with 4 images per iteration, now there are 1 with 4' in (
+        result.stdout + result.stderr
+    )
+    assert (tmp_path / 'work_dirs' / 'tiny' / 'iter_4.pth').is_file()
+
+
 @pytest.mark.subprocess
 def test_two_processes_give_the_metrics_of_one(trained, tmp_path, port):
     """Five images: the second process gets one of them again, which must not count twice."""
