@@ -9,6 +9,6 @@ custom_hooks = [
     dict(type='UnlabelledTestHook'),  # a test set without labels is predicted
     dict(type='DataCheckHook'),
     dict(type='CheckpointCheckHook'),
-    dict(type='ExactResumeHook'),
     dict(type='StopSignalHook'),  # SIGTERM, SIGINT, SIGUSR1: a checkpoint, then the end
+    dict(type='ExactResumeHook'),
 ]

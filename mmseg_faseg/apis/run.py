@@ -19,7 +19,7 @@ from .gpu_memory import explained_out_of_memory
 from .model import build_model
 
 # What no run goes without, whatever its config lists.
-_HOOKS = ('RunLockHook', 'CheckpointCheckHook', 'ExactResumeHook', 'StopSignalHook')
+_HOOKS = ('RunLockHook', 'CheckpointCheckHook', 'StopSignalHook', 'ExactResumeHook')
 
 
 def train(

@@ -38,8 +38,8 @@ _CHECKS = (
     'UnlabelledTestHook',
     'DataCheckHook',
     'CheckpointCheckHook',
-    'ExactResumeHook',
     'StopSignalHook',
+    'ExactResumeHook',
 )
 
 
