@@ -2,8 +2,8 @@
 # to start from are looked at. docs/checks.md has the names of all checks, for skip_checks.
 skip_checks = []
 custom_hooks = [
-    dict(type='RunLockHook'),  # one run in a work dir
     dict(type='RunStartHook'),
+    dict(type='RunLockHook'),  # one run in a work dir
     dict(type='SettingsCheckHook'),
     dict(type='OutputNamesHook'),  # label maps and paintings keep the subfolders of their images
     dict(type='UnlabelledTestHook'),  # a test set without labels is predicted

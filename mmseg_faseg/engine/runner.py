@@ -31,8 +31,8 @@ _FILE_ONLY = (
 
 # Those of configs/_base_/checks.py, in its order.
 _CHECKS = (
-    'RunLockHook',
     'RunStartHook',
+    'RunLockHook',
     'SettingsCheckHook',
     'OutputNamesHook',
     'UnlabelledTestHook',
