@@ -14,7 +14,6 @@ from mmseg.datasets.transforms import LoadAnnotations
 from torch.utils.data import Dataset
 
 from ...datasets.broken_files import damage, one_line, truncation_refused
-
 from .pairs import REFUSED, WARNED, Expected, Pair
 
 # Transforms of these packages change neither ids nor the number of channels, but for loaders
