@@ -8,4 +8,5 @@ custom_hooks = [
     dict(type='UnlabelledTestHook'),  # a test set without labels is predicted
     dict(type='DataCheckHook'),
     dict(type='CheckpointCheckHook'),
+    dict(type='NonFiniteHook'),  # policy='skip' leaves iterations with NaN out
 ]

@@ -1,6 +1,7 @@
 from .checkpoint_check import CheckpointCheckHook
 from .data_check import DataCheckHook, DataMismatchError
 from .log_processor import LossKindsLogProcessor
+from .nonfinite import NonFiniteError, NonFiniteHook, replay
 from .optimizer import FASegOptimWrapperConstructor
 from .output_names import OutputNamesHook
 from .run_start import RunStartHook
@@ -15,6 +16,8 @@ __all__ = [
     'DataMismatchError',
     'FASegOptimWrapperConstructor',
     'LossKindsLogProcessor',
+    'NonFiniteError',
+    'NonFiniteHook',
     'OutputNamesHook',
     'ReadableRunner',
     'RunStartHook',
@@ -23,4 +26,5 @@ __all__ = [
     'TimeLimitHook',
     'UnlabelledTestError',
     'UnlabelledTestHook',
+    'replay',
 ]

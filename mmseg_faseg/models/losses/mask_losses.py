@@ -100,9 +100,7 @@ class MaskLosses(BaseModule):
         if not self.train_cfg:
             raise ValueError('losses need train_cfg, with assigner and sampler; got none')
         if type(self.sampler) is not MaskPseudoSampler or not has_known_costs(self.assigner):
-            return self._losses_one_by_one(
-                class_logits, torch.stack(list(masks.tensors())), targets
-            )
+            return self._losses_one_by_one(list(class_logits), masks.tensors(), targets)
         with torch.autocast(class_logits.device.type, enabled=False):
             targets = targets.to(class_logits.dtype)
             num_layers, num_images, num_queries = class_logits.shape[:3]

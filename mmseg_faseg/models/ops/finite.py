@@ -23,7 +23,7 @@ def nonfinite(tensors: Mapping[str, Tensor]) -> str | None:
     by_device: dict[torch.device, list[str]] = {}
     for name, tensor in floats.items():
         by_device.setdefault(tensor.device, []).append(name)
-    bad = set()
+    bad: set[str] = set()
     for names in by_device.values():
         # A sum of zeros, and NaN where a value is not finite.
         sums = torch.stack([(floats[name].detach() * 0).sum().float() for name in names])
