@@ -8,5 +8,6 @@ custom_hooks = [
     dict(type='UnlabelledTestHook'),  # a test set without labels is predicted
     dict(type='DataCheckHook'),
     dict(type='CheckpointCheckHook'),
+    dict(type='BrokenImagesHook'),  # on_broken='skip-and-list' replaces what breaks later
     dict(type='NonFiniteHook'),  # policy='skip' leaves iterations with NaN out
 ]

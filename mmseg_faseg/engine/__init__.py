@@ -1,3 +1,4 @@
+from .broken_images import BrokenImageError, BrokenImagesHook, explained_dead_workers
 from .checkpoint_check import CheckpointCheckHook
 from .data_check import DataCheckHook, DataMismatchError
 from .log_processor import LossKindsLogProcessor
@@ -11,6 +12,8 @@ from .time_limit import TimeLimitHook
 from .unlabelled import UnlabelledTestError, UnlabelledTestHook
 
 __all__ = [
+    'BrokenImageError',
+    'BrokenImagesHook',
     'CheckpointCheckHook',
     'DataCheckHook',
     'DataMismatchError',
@@ -26,5 +29,6 @@ __all__ = [
     'TimeLimitHook',
     'UnlabelledTestError',
     'UnlabelledTestHook',
+    'explained_dead_workers',
     'replay',
 ]

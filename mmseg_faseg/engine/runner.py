@@ -34,6 +34,7 @@ _CHECKS = (
     'UnlabelledTestHook',
     'DataCheckHook',
     'CheckpointCheckHook',
+    'BrokenImagesHook',
     'NonFiniteHook',
 )
 
