@@ -11,4 +11,6 @@ custom_hooks = [
     dict(type='CheckpointCheckHook'),
     dict(type='StopSignalHook'),  # SIGTERM, SIGINT, SIGUSR1: a checkpoint, then the end
     dict(type='ExactResumeHook'),
+    dict(type='BrokenImagesHook'),  # on_broken='skip-and-list' replaces what breaks later
+    dict(type='NonFiniteHook'),  # policy='skip' leaves iterations with NaN out
 ]

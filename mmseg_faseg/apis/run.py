@@ -9,6 +9,7 @@ from mmengine.runner import Runner
 
 from ..checkpoints.latest import newest_whole_checkpoint
 from ..checkpoints.read import check_checkpoint, refused_checkpoints
+from ..engine import explained_dead_workers
 from ..errors import UserError
 from ..files import check_folder
 from ..models import FASegSegmentor
@@ -56,7 +57,11 @@ def train(
     runner = _build_runner(cfg)
     if start:
         _forget_pretrained(runner)
-    with refused_checkpoints(start), explained_out_of_memory(runner):
+    with (
+        refused_checkpoints(start),
+        explained_out_of_memory(runner),
+        explained_dead_workers(runner),
+    ):
         runner.train()
     del runner
     leave_process_group()
@@ -112,8 +117,9 @@ def test(
         for evaluator in evaluators if isinstance(evaluators, list) else [evaluators]:
             evaluator.update(output_dir=out, keep_results=True)
     check_data(cfg, ['test_dataloader'])
-    with refused_checkpoints(checkpoint):
-        metrics = _build_runner(cfg).test()
+    runner = _build_runner(cfg)
+    with refused_checkpoints(checkpoint), explained_dead_workers(runner):
+        metrics = runner.test()
     leave_process_group()
     return metrics
 

@@ -40,6 +40,8 @@ _CHECKS = (
     'CheckpointCheckHook',
     'StopSignalHook',
     'ExactResumeHook',
+    'BrokenImagesHook',
+    'NonFiniteHook',
 )
 
 
