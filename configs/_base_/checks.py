@@ -9,8 +9,8 @@ custom_hooks = [
     dict(type='UnlabelledTestHook'),  # a test set without labels is predicted
     dict(type='DataCheckHook'),
     dict(type='CheckpointCheckHook'),
-    dict(type='StopSignalHook'),  # SIGTERM, SIGINT, SIGUSR1: a checkpoint, then the end
-    dict(type='ExactResumeHook'),
     dict(type='BrokenImagesHook'),  # on_broken='skip-and-list' replaces what breaks later
     dict(type='NonFiniteHook'),  # policy='skip' leaves iterations with NaN out
+    dict(type='StopSignalHook'),  # SIGTERM, SIGINT, SIGUSR1: a checkpoint, then the end
+    dict(type='ExactResumeHook'),
 ]

@@ -38,10 +38,10 @@ _CHECKS = (
     'UnlabelledTestHook',
     'DataCheckHook',
     'CheckpointCheckHook',
-    'StopSignalHook',
-    'ExactResumeHook',
     'BrokenImagesHook',
     'NonFiniteHook',
+    'StopSignalHook',
+    'ExactResumeHook',
 )
 
 
