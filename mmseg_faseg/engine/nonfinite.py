@@ -66,6 +66,7 @@ class NonFiniteHook(Hook):
         self._judged = False  # the iteration that runs
         self._faults: list[str] = []
         self._losses: dict[str, Tensor] = {}
+        self._replaced: list[tuple[Any, str, Any]] = []
         self._batch: Any = None
         self._statistics: list[tuple[Tensor, Tensor]] = []
 
@@ -78,10 +79,9 @@ class NonFiniteHook(Hook):
             return
         self._forget(runner)
         self._statistics = [(own, own.clone()) for own in _statistics(model)]
-        # Functions, not methods of a hook that would be copied with the model.
-        model.parse_losses = functools.partial(self._note_losses, model.parse_losses)
-        wrapper.update_params = functools.partial(self._update, runner, wrapper.update_params)
-        wrapper.step = functools.partial(self._step, runner, wrapper.step)
+        self._replace(model, 'parse_losses', self._note_losses)
+        self._replace(wrapper, 'update_params', functools.partial(self._update, runner))
+        self._replace(wrapper, 'step', functools.partial(self._step, runner))
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Notes what the iteration starts from."""
@@ -100,10 +100,19 @@ class NonFiniteHook(Hook):
                 f'{self.skipped} iterations were left out: something in them was not finite'
             )
 
+    def _replace(self, owner: Any, name: str, method: Callable) -> None:
+        """Puts ``method``, which takes the method there was first, in its place."""
+        there = getattr(owner, name)
+        self._replaced.append((owner, name, vars(owner).get(name)))
+        # With its attributes, by which MMEngine's schedulers see that they count its calls.
+        setattr(owner, name, functools.update_wrapper(functools.partial(method, there), there))
+
     def _forget(self, runner: Runner) -> None:
-        vars(_unwrapped(runner.model)).pop('parse_losses', None)
-        for name in ('update_params', 'step'):
-            vars(runner.optim_wrapper).pop(name, None)
+        while self._replaced:
+            owner, name, own = self._replaced.pop()
+            delattr(owner, name)
+            if own is not None:
+                setattr(owner, name, own)
         self._collect_faults(runner, None)
 
     def _collect_faults(self, runner: Runner, faults: list[str] | None) -> None:
