@@ -1,94 +1,111 @@
-"""Lets MMEngine's checkpoints load with PyTorch's ``weights_only`` protection switched on.
+"""Has MMEngine read checkpoints as data, whatever they ask for.
 
-PyTorch >= 2.6 unpickles tensors and what has been declared safe, nothing else. MMEngine stores its
-loss curves beside the weights: ``HistoryBuffer`` objects, hence numpy arrays, and references to the
-buffer's statistics, which pickle writes as ``getattr(HistoryBuffer, 'mean')``. Those are declared
-safe here. The real ``getattr`` is not: it would reach any function of any module. In its place
-stands one that knows the four statistics only.
+MMEngine's loaders of files and addresses are replaced by :func:`load_from_local` and
+:func:`load_from_http`, which read with :mod:`mmseg_faseg.compat.torch_files`.
+
+Whoever calls ``torch.load`` gets PyTorch's own ``weights_only`` protection, which refuses what
+MMEngine stores beside the weights: ``HistoryBuffer`` objects, hence numpy arrays, and references to
+the buffer's statistics, which pickle writes as ``getattr(HistoryBuffer, 'mean')``. Stand-ins for
+those are declared safe here. Neither the real ``getattr`` is, which would reach any function of any
+module, nor are numpy's functions, which trust a file with sizes and types.
 
 A user may add statistics (``HistoryBuffer.register_statistics``), and then a checkpoint refers to
 functions of any name. Which statistics there are is for the code to say and not for a file, so they
-are not written any more, and from a file that has them none is taken: :func:`load_from_local` reads
-such a reference as an object that can do nothing, and that does not outlive the reading.
+are not written any more, and from a file that has them none is taken.
 """
 
 import os
 import pickle
-import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
+from urllib.parse import urlparse
 
 import numpy as np
 import torch
+from mmengine import dist
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader
+from mmengine.runner import checkpoint as mmengine_checkpoint
+
+from ..errors import UserError
+from .numpy_pickles import numpy_names
+from .safetensors import load_from_safetensors
+from .torch_files import read_torch_file
 
 _STATISTICS = ('min', 'max', 'current', 'mean')
+_HISTORIES = ('_log_history', '_count_history')
 
 
 def allow_mmengine_checkpoints() -> None:
-    """Declares safe what MMEngine writes into a checkpoint, and nothing that can run code."""
+    """Has MMEngine read with our loaders, and ``torch.load`` take what MMEngine writes."""
     torch.serialization.add_safe_globals(
         [
             HistoryBuffer,
             (_history_statistic, 'builtins.getattr'),
-            *((value, name) for name, value in numpy_globals().items()),
+            *((value, name) for name, value in numpy_names().items()),
         ]
     )
     HistoryBuffer.__getstate__ = _state_without_statistics
     HistoryBuffer.__setstate__ = _take_state_without_statistics
     CheckpointLoader.register_scheme('', load_from_local, force=True)
+    CheckpointLoader.register_scheme(('http://', 'https://'), load_from_http, force=True)
+    # MMEngine's loaders of model zoos (torchvision://, open-mmlab://, mmcls://) call these by name.
+    mmengine_checkpoint.load_from_local = load_from_local
+    mmengine_checkpoint.load_from_http = load_from_http
 
 
-def load_from_local(
-    filename: str | Path, map_location: Any = None, weights_only: bool | None = None
-) -> Any:
-    """Reads a file written by ``torch.save``; MMEngine calls it for checkpoints on disk.
+def load_from_local(filename: str | Path, map_location: Any = None) -> Any:
+    """Reads a checkpoint; MMEngine calls it for those on disk. Nothing in it can run code.
 
     Args:
-        filename: The file.
+        filename: A file written by ``torch.save``, or one ending in ``.safetensors``.
         map_location: As in ``torch.load``.
-        weights_only: As in ``torch.load``, where None leaves it to PyTorch: yes, unless the
-            environment says otherwise.
 
     Returns:
         What it holds.
 
     Raises:
         FileNotFoundError: There is no such file.
-        pickle.UnpicklingError: It holds something that is not declared safe and is no statistic.
+        UserError: It is damaged, no checkpoint, or holds something else than data. The message is
+            one line and names the file.
     """
     filename = os.path.expanduser(filename)
     if not os.path.isfile(filename):
         raise FileNotFoundError(f'{filename} can not be found.')
-    try:
-        return torch.load(filename, map_location=map_location, weights_only=weights_only)
-    except pickle.UnpicklingError as refused:
+    if filename.endswith('.safetensors'):
+        return load_from_safetensors(filename, map_location)
+    return read_torch_file(filename, map_location)
+
+
+def load_from_http(
+    filename: str,
+    map_location: Any = None,
+    model_dir: str | None = None,
+    progress: bool = os.isatty(0),
+) -> Any:
+    """Fetches a checkpoint, unless ``torch.hub`` has it already, and reads it like any other.
+
+    Args:
+        filename: Address.
+        map_location: As in ``torch.load``.
+        model_dir: Folder to keep it in; that of ``torch.hub`` if None.
+        progress: Whether to show how far fetching is.
+
+    Raises:
+        UserError: It cannot be fetched, or :func:`load_from_local` refuses it.
+    """
+    folder = Path(model_dir or Path(torch.hub.get_dir(), 'checkpoints'))
+    file = folder / os.path.basename(urlparse(filename).path)
+    if dist.get_rank() == 0 and not file.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        print(f'Fetching {filename} to {file}', flush=True)
         try:
-            return _load_without_references(filename, map_location)
-        except Exception:  # whatever else is wrong with the file, the first thing is named
-            raise refused from None
-
-
-class _Reference:
-    """Takes the place of a function that a file refers to, and can do nothing."""
-
-    def __call__(self, *args, **kwargs) -> NoReturn:
-        raise pickle.UnpicklingError('a checkpoint calls a function that is not declared safe')
-
-
-def _load_without_references(filename: str, map_location: Any) -> Any:
-    """Reads a file in which unknown functions are mentioned, as long as no mention is kept."""
-    names = torch.serialization.get_unsafe_globals_in_checkpoint(filename)
-    references = [_Reference() for _ in names]
-    watched = [weakref.ref(reference) for reference in references]
-    with torch.serialization.safe_globals(list(zip(references, names, strict=True))):
-        checkpoint = torch.load(filename, map_location=map_location, weights_only=True)
-    del references
-    if not watched or any(reference() is not None for reference in watched):
-        raise pickle.UnpicklingError('not all of what is unknown are statistics')
-    return checkpoint
+            torch.hub.download_url_to_file(filename, str(file), progress=progress)
+        except OSError as error:
+            raise UserError(f'cannot fetch {filename} ({error}): put the file at {file}') from None
+    dist.barrier()
+    return load_from_local(file, map_location)
 
 
 def _state_without_statistics(self: HistoryBuffer) -> dict[str, Any]:
@@ -97,41 +114,31 @@ def _state_without_statistics(self: HistoryBuffer) -> dict[str, Any]:
     return state
 
 
-def _take_state_without_statistics(self: HistoryBuffer, state: dict[str, Any]) -> None:
+def _take_state_without_statistics(self: HistoryBuffer, state: Any) -> None:
+    if not isinstance(state, dict) or state.keys() - {'statistics_methods'} != {
+        'max_length',
+        *_HISTORIES,
+    }:
+        raise pickle.UnpicklingError('a HistoryBuffer has other entries than its numbers')
+    histories = [state[name] for name in _HISTORIES]
+    flat = all(isinstance(history, np.ndarray) and history.ndim == 1 for history in histories)
+    if not flat or len(histories[0]) != len(histories[1]) or type(state['max_length']) is not int:
+        raise pickle.UnpicklingError('a HistoryBuffer has entries of other types than its numbers')
     self._set_default_statistics()
-    self.__dict__.update(state)
-    self.__dict__.pop('statistics_methods', None)
+    self.max_length = state['max_length']
+    # plain arrays, also where `torch.load` reads
+    self._log_history, self._count_history = (np.array(history) for history in histories)
 
 
 def _history_statistic(owner: type, name: str) -> Callable:
-    """Stands in for ``getattr`` in a checkpoint.
+    """Stands in for ``getattr`` where ``torch.load`` reads a checkpoint.
 
     Raises:
         pickle.UnpicklingError: For anything but a statistic of ``HistoryBuffer``.
     """
-    if isinstance(owner, _Reference):  # a statistic that is a method of some class
-        return owner
     if owner is not HistoryBuffer or name not in _STATISTICS:
         raise pickle.UnpicklingError(
             f'GLOBAL builtins.getattr({owner!r}, {name!r}) is none of the statistics '
             f'{_STATISTICS} of HistoryBuffer'
         )
     return getattr(HistoryBuffer, name)
-
-
-def numpy_globals() -> dict[str, Callable]:
-    """What numpy's arrays and scalars are rebuilt with, by the names that pickle writes.
-
-    Taken from numpy itself and listed under both names of its module: numpy 1 writes
-    ``numpy.core``, numpy 2 ``numpy._core``. Arrays of Python objects stay refused.
-    """
-    array, buffer = np.zeros(1), np.zeros(1).__reduce_ex__(5)[0]
-    functions: list[Any] = [array.__reduce__()[0], np.float64(0).__reduce__()[0], buffer]
-    moved = {
-        f'numpy.{core}.{function.__module__.rsplit(".", 1)[-1]}.{function.__name__}': function
-        for function in functions
-        for core in ('core', '_core')
-    }
-    dtypes = {type(np.dtype(code)) for code in np.typecodes['All'] if code not in 'OV'}
-    fixed: list[Any] = [np.ndarray, np.dtype, *dtypes]
-    return moved | {f'{item.__module__}.{item.__qualname__}': item for item in fixed}

@@ -1,15 +1,18 @@
 """Checkpoints as ``.safetensors``: weights that any framework reads, without pickle.
 
-The format holds tensors and strings. A checkpoint's ``meta`` becomes a string of JSON. Once
-``mmseg_faseg`` is imported, such a file is a checkpoint to MMEngine: in ``load_from``,
-``init_model``, ``MMSegInferencer`` and our tools.
+The format holds tensors and strings. A checkpoint's ``meta`` becomes a string of JSON, with a
+SHA-256 of the weights and of itself: the format has no checksum of its own. Once ``mmseg_faseg`` is
+imported, such a file is a checkpoint to MMEngine: in ``load_from``, ``init_model``,
+``MMSegInferencer`` and our tools.
 """
 
+import hashlib
 import json
 import os
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -17,11 +20,16 @@ import torch
 from mmengine.runner import CheckpointLoader
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
+
+from ..errors import UserError
+from .plain_pickles import check_plain
 
 # A path, not an address: those belong to MMEngine's loaders, and this one comes after them.
 _SCHEME = r'(?!\S+://).*\.safetensors$'
 # JSON's keys are strings; a dict with others (label maps) is written as pairs under this key.
 _PAIRS = '__pairs__'
+_SHA256 = '__sha256__'
 
 
 def save_safetensors(checkpoint: dict, path: str | Path) -> None:
@@ -37,7 +45,8 @@ def save_safetensors(checkpoint: dict, path: str | Path) -> None:
     state_dict = checkpoint['state_dict']
     # One entry only: of several, the format's writer picks the order by chance, and with it the
     # file's hash.
-    metadata = dict(meta=json.dumps(_to_json(checkpoint['meta'], 'meta')))
+    meta = _to_json(checkpoint['meta'], 'meta')
+    metadata = dict(meta=json.dumps({**meta, _SHA256: _digest(state_dict, meta)}))
     try:
         save_file(dict(state_dict), path, metadata)
     except KeyError as error:  # from its table of types
@@ -60,17 +69,40 @@ def load_from_safetensors(
 
     Raises:
         FileNotFoundError: There is no such file.
-        SafetensorError: It is cut off or not of this format.
+        UserError: It is cut off, damaged or not of this format. Files that were not written here
+            carry no checksum.
     """
     device = map_location if isinstance(map_location, str | torch.device) else 'cpu'
-    with safe_open(os.path.expanduser(filename), 'pt', device=str(device)) as file:
-        metadata = file.metadata() or {}
-        state_dict = OrderedDict((key, file.get_tensor(key)) for key in file.keys())  # noqa: SIM118
     try:
-        meta = _from_json(json.loads(metadata.get('meta', '{}')))
-    except (ValueError, TypeError) as error:
-        raise SafetensorError(f'its metadata is not that of a checkpoint ({error})') from None
+        with safe_open(os.path.expanduser(filename), 'pt', device=str(device)) as file:
+            metadata = file.metadata() or {}
+            state_dict = OrderedDict((key, file.get_tensor(key)) for key in file.keys())  # noqa: SIM118
+    except SafetensorError as error:
+        raise UserError(
+            f'{filename} is not loaded: it is cut off or no safetensors file ({error})'
+        ) from None
+    try:
+        written = json.loads(metadata.get('meta', '{}'))
+        digest = written.pop(_SHA256, None)
+        meta = check_plain(_from_json(written), os.path.getsize(os.path.expanduser(filename)))
+    except (ValueError, TypeError, AttributeError, RecursionError, UnpicklingError) as error:
+        raise UserError(
+            f'{filename} is not loaded: its metadata is not that of a checkpoint ({error})'
+        ) from None
+    if digest not in (None, _digest(state_dict, written)):
+        raise UserError(f'{filename} is not loaded: it is damaged: its SHA-256 is another')
     return dict(meta=meta, state_dict=state_dict)
+
+
+def _digest(state_dict: Mapping[str, Tensor], meta: Any) -> str:
+    """SHA-256 of the meta, and of names, types, shapes and bytes of tensors."""
+    digest = hashlib.sha256(json.dumps(meta, sort_keys=True).encode())
+    for name in sorted(state_dict):
+        tensor = state_dict[name].cpu()
+        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        if tensor.numel():
+            digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def register_safetensors() -> None:

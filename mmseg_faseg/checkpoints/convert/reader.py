@@ -1,9 +1,7 @@
 """Reads released checkpoints without running anything that they contain."""
 
-import codecs
 import pickle
 import zipfile
-from collections import Counter, OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...compat.checkpoints import numpy_globals
+from ...compat.plain_pickles import Unpickler, check_plain, plain_names
+from ...compat.torch_files import one_line
 from ...errors import UserError
 from ..read import check_checkpoint, read_checkpoint
 
@@ -64,40 +63,14 @@ def _tensor(path: str, key: Any, value: Any) -> Tensor:
 
 
 def _read_pickle(path: str) -> Any:
+    """Reads a plain pickle of containers and arrays."""
     try:
         with open(path, 'rb') as file:
-            # latin1: detectron2's older files were written by Python 2
-            return _ArrayUnpickler(file, encoding='latin1').load()
-    except UserError as error:
-        raise UserError(f'{path} is not loaded: {error}') from None
+            checkpoint = Unpickler(file, plain_names()).load()
+        return check_plain(checkpoint, Path(path).stat().st_size)
+    except pickle.UnpicklingError as error:
+        raise UserError(f'{path} is not loaded: {one_line(str(error))}') from None
     except Exception as error:  # bytes that are no pickle can end in any error
         raise UserError(
-            f'{path} is not loaded: it is cut off or no checkpoint '
-            f'({type(error).__name__}: {error})'
+            f'{path} is not loaded: it is cut off or no checkpoint ({type(error).__name__})'
         ) from None
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Unpickles plain containers and numpy arrays, nothing else."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        """The object of that name, if it is one of the few that arrays are rebuilt with."""
-        full_name = f'{module}.{name}'
-        if full_name not in _ALLOWED:
-            raise UserError(f'it asks for {full_name}, but may hold only arrays and containers')
-        return _ALLOWED[full_name]
-
-
-def _encode_latin1(text: str, encoding: str = 'latin1') -> bytes:
-    """Stands in for ``codecs.encode``, with which old protocols write bytes."""
-    if codecs.lookup(encoding).name != 'iso8859-1':
-        raise UserError(f'it asks for the codec {encoding!r}, but may hold only latin1')
-    return text.encode('latin1')
-
-
-_ALLOWED = {
-    'collections.OrderedDict': OrderedDict,
-    'collections.Counter': Counter,
-    '_codecs.encode': _encode_latin1,
-    **numpy_globals(),
-}

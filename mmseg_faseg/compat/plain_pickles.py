@@ -1,0 +1,379 @@
+"""Reads pickles as data: nothing that a file names is imported or called.
+
+Python's own unpickler imports what a file names, calls it, and calls methods of what comes out. The
+one here knows the instructions that data are written with (protocols 2 to 5), and a table of names
+which stand for functions of ours. What it returns consists of the types in ``_LEAVES`` and
+``_CONTAINERS``, is nested at most ``_MAX_DEPTH`` deep, contains nothing that contains itself, and
+is in proportion to the file.
+"""
+
+import pickle
+import pickletools
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from typing import IO, Any, NamedTuple, NoReturn
+
+import numpy as np
+import torch
+from mmengine.logging import HistoryBuffer
+
+from .numpy_pickles import Array, NumberType, numpy_names
+
+_MAX_STEPS = 5_000_000  # a checkpoint of a thousand tensors and their optimizer takes 100,000
+_MAX_DEPTH = 100
+_MAX_GROWTH = 16  # bytes in memory, nothing shared, for a byte in the file
+_ALWAYS_FINE = 2**20
+
+_SCALARS = (str, bytes, bytearray, bool, int, float, complex, type(None))
+_LEAVES = (*_SCALARS, torch.Size, torch.dtype, torch.device, np.ndarray)
+_CONTAINERS = (dict, OrderedDict, Counter, list, tuple, set, frozenset)
+
+
+class Name(NamedTuple):
+    """What a pickle mentions by name.
+
+    Attributes:
+        name: With its module.
+        function: What it stands for here; None if for nothing.
+    """
+
+    name: str
+    function: Callable | None = None
+
+
+def history_buffer() -> HistoryBuffer:
+    """An empty buffer, whose state follows."""
+    return HistoryBuffer.__new__(HistoryBuffer)
+
+
+HISTORY_BUFFER = f'{HistoryBuffer.__module__}.{HistoryBuffer.__name__}'
+
+
+def plain_names() -> dict[str, Any]:
+    """What data may mention: functions of ours by the names of those they stand in for."""
+    python = dict(set=_set, frozenset=_set, complex=_complex, getattr=_attribute)
+    return {
+        'collections.OrderedDict': _ordered_dict,
+        'collections.Counter': _counter,
+        '_codecs.encode': _encode,
+        HISTORY_BUFFER: history_buffer,
+        **{f'{module}.{name}': python[name] for module in _BUILTINS for name in python},
+        **numpy_names(),
+    }
+
+
+_BUILTINS = ('builtins', '__builtin__')
+
+
+def _key(key: Any) -> Any:
+    """A key that cannot be deep: hashing a deep tuple would end the process."""
+    if isinstance(key, Name):
+        _refuse(key)
+    parts = key if type(key) is tuple else (key,)
+    if not all(type(part) in _SCALARS and type(part) is not bytearray for part in parts):
+        raise pickle.UnpicklingError(f'a key is a {type(key).__name__} of other than plain values')
+    return key
+
+
+def _ordered_dict(pairs: Any = ()) -> OrderedDict:
+    return OrderedDict((_key(key), value) for key, value in _list(pairs))
+
+
+def _counter(counts: Any = None) -> Counter:
+    if type(counts) is not dict and counts is not None:
+        raise pickle.UnpicklingError('a Counter is made of no dict')
+    return Counter(counts)
+
+
+def _set(items: Any = ()) -> set:
+    return {_key(item) for item in _list(items)}
+
+
+def _list(items: Any) -> Iterable:
+    if type(items) not in (list, tuple):
+        raise pickle.UnpicklingError(f'a {type(items).__name__} stands where a list belongs')
+    return items
+
+
+def _complex(real: Any, imaginary: Any) -> complex:
+    return complex(float(real), float(imaginary))
+
+
+def _encode(text: Any, encoding: Any = 'latin1') -> bytes:
+    """Stands in for ``codecs.encode``, with which protocol 2 writes bytes."""
+    if encoding not in ('latin1', 'latin-1'):
+        raise pickle.UnpicklingError('asks for another codec than latin1')
+    return text.encode('latin1')
+
+
+def _attribute(owner: Any, name: Any) -> Name:
+    """Stands in for ``getattr``, with which MMEngine mentions its statistics."""
+    if not isinstance(owner, Name) or not (owner.function is None or owner.name == HISTORY_BUFFER):
+        raise pickle.UnpicklingError('asks for builtins.getattr')
+    return Name(f'{owner.name}.{name}')
+
+
+class Unpickler:
+    """Reads one pickle.
+
+    Args:
+        file: Read up to the pickle's end.
+        names: What names stand for: functions, which are then called with what the file says and
+            have to check it, or values.
+        storage: Called with what the file says about a tensor's memory.
+    """
+
+    def __init__(
+        self, file: IO[bytes], names: Mapping[str, Any], storage: Callable | None = None
+    ) -> None:
+        self._file = file
+        self._names = names
+        self._storage = storage
+        self._stack: list[Any] = []
+        self._outer: list[list[Any]] = []  # stacks below the marks
+        self._memo: dict[int, Any] = {}
+
+    def load(self) -> Any:
+        """What the pickle holds; :func:`check_plain` has still to see it.
+
+        Raises:
+            pickle.UnpicklingError: It asks for something else than data.
+            Exception: Any other, where bytes are no pickle.
+        """
+        for step, (instruction, argument, _) in enumerate(pickletools.genops(self._file)):
+            if step > _MAX_STEPS:
+                raise pickle.UnpicklingError(f'it takes more than {_MAX_STEPS:,} steps to read')
+            name = instruction.name
+            if name == 'STOP':
+                return self._stack.pop()
+            if name in _VALUES:
+                self._stack.append(argument)
+            elif name in _CONSTANTS:
+                self._stack.append(_CONSTANTS[name]())
+            elif name in _STEPS:
+                _STEPS[name](self, argument)
+            elif name not in ('PROTO', 'FRAME'):
+                raise pickle.UnpicklingError(f'it has the instruction {name}, which no data need')
+        raise EOFError
+
+    def _mark(self, _: Any) -> None:
+        self._outer.append(self._stack)
+        self._stack = []
+
+    def _since_mark(self) -> list[Any]:
+        items, self._stack = self._stack, self._outer.pop()
+        return items
+
+    def _tuple(self, _: Any) -> None:
+        items = tuple(self._since_mark())
+        self._stack.append(items)
+
+    def _short_tuple(self, length: int) -> None:
+        if len(self._stack) < length:
+            raise IndexError('the stack is empty')
+        self._stack[-length:] = [tuple(self._stack[-length:])]
+
+    def _get(self, index: int) -> None:
+        self._stack.append(self._memo[index])
+
+    def _put(self, index: int) -> None:
+        self._memo[index] = self._stack[-1]
+
+    def _memoize(self, _: Any) -> None:
+        self._memo[len(self._memo)] = self._stack[-1]
+
+    def _append(self, _: Any) -> None:
+        self._extend([self._stack.pop()])
+
+    def _appends(self, _: Any) -> None:
+        self._extend(self._since_mark())
+
+    def _extend(self, items: list[Any]) -> None:
+        self._target(list).extend(items)
+
+    def _add_items(self, _: Any) -> None:
+        items = self._since_mark()
+        self._target(set).update(_key(item) for item in items)
+
+    def _frozenset(self, _: Any) -> None:
+        items = self._since_mark()
+        self._stack.append(frozenset(_key(item) for item in items))
+
+    def _set_item(self, _: Any) -> None:
+        value, key = self._stack.pop(), self._stack.pop()
+        self._target(dict, OrderedDict, Counter)[_key(key)] = value
+
+    def _set_items(self, _: Any) -> None:
+        items = self._since_mark()
+        target = self._target(dict, OrderedDict, Counter)
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            target[_key(key)] = value
+
+    def _target(self, *kinds: type) -> Any:
+        if type(self._stack[-1]) not in kinds:
+            raise pickle.UnpicklingError(f'adds to a {type(self._stack[-1]).__name__}')
+        return self._stack[-1]
+
+    def _global(self, argument: str) -> None:
+        self._find('.'.join(argument.split(' ', 1)))
+
+    def _stack_global(self, _: Any) -> None:
+        name, module = self._stack.pop(), self._stack.pop()
+        self._find(f'{module}.{name}')
+
+    def _find(self, name: str) -> None:
+        found = self._names.get(name)
+        self._stack.append(Name(name, found) if found is None or callable(found) else found)
+
+    def _reduce(self, _: Any) -> None:
+        arguments, function = self._stack.pop(), self._stack.pop()
+        if not isinstance(function, Name) or type(arguments) is not tuple:
+            raise pickle.UnpicklingError('calls what is no function')
+        if function.function is None:
+            _refuse(function)
+        self._stack.append(function.function(*arguments))
+
+    def _build(self, _: Any) -> None:
+        state, built = self._stack.pop(), self._stack[-1]
+        if type(built) is OrderedDict:
+            _set_metadata(built, state)
+        elif type(built) in (HistoryBuffer, Array, NumberType):
+            built.__setstate__(state)
+        else:
+            raise pickle.UnpicklingError(f'sets the state of a {type(built).__name__}')
+        if type(built) is Array:
+            self._stack[-1] = plain = built.plain()
+            self._memo.update((i, plain) for i, value in self._memo.items() if value is built)
+
+    def _persistent(self, _: Any) -> None:
+        if self._storage is None:
+            raise pickle.UnpicklingError('it mentions memory of tensors')
+        self._stack.append(self._storage(self._stack.pop()))
+
+
+_VALUES = {
+    *('BININT', 'BININT1', 'BININT2', 'LONG1', 'BINFLOAT'),
+    *('BINUNICODE', 'SHORT_BINUNICODE', 'BINUNICODE8', 'SHORT_BINSTRING', 'BINSTRING'),
+    *('BINBYTES', 'SHORT_BINBYTES', 'BINBYTES8', 'BYTEARRAY8'),
+}
+_CONSTANTS: dict[str, Callable[[], Any]] = {
+    'NONE': lambda: None,
+    'NEWTRUE': lambda: True,
+    'NEWFALSE': lambda: False,
+    'EMPTY_TUPLE': tuple,
+    'EMPTY_LIST': list,
+    'EMPTY_DICT': dict,
+    'EMPTY_SET': set,
+}
+_STEPS: dict[str, Callable[[Unpickler, Any], None]] = {
+    'MARK': Unpickler._mark,
+    'TUPLE': Unpickler._tuple,
+    'TUPLE1': lambda self, _: self._short_tuple(1),
+    'TUPLE2': lambda self, _: self._short_tuple(2),
+    'TUPLE3': lambda self, _: self._short_tuple(3),
+    'BINGET': Unpickler._get,
+    'LONG_BINGET': Unpickler._get,
+    'BINPUT': Unpickler._put,
+    'LONG_BINPUT': Unpickler._put,
+    'MEMOIZE': Unpickler._memoize,
+    'APPEND': Unpickler._append,
+    'APPENDS': Unpickler._appends,
+    'ADDITEMS': Unpickler._add_items,
+    'FROZENSET': Unpickler._frozenset,
+    'SETITEM': Unpickler._set_item,
+    'SETITEMS': Unpickler._set_items,
+    'GLOBAL': Unpickler._global,
+    'STACK_GLOBAL': Unpickler._stack_global,
+    'REDUCE': Unpickler._reduce,
+    'NEWOBJ': Unpickler._reduce,
+    'BUILD': Unpickler._build,
+    'BINPERSID': Unpickler._persistent,
+}
+
+
+def _refuse(name: Name) -> NoReturn:
+    raise pickle.UnpicklingError(
+        f'it asks for {name.name}, but may hold only weights and what MMEngine stores beside them'
+    )
+
+
+def _set_metadata(weights: OrderedDict, state: Any) -> None:
+    """The versions of its modules, which PyTorch keeps beside a dict of weights."""
+    metadata = state.get('_metadata') if isinstance(state, dict) and len(state) == 1 else None
+    if not isinstance(metadata, dict) or not all(
+        isinstance(versions, dict) and all(type(number) is int for number in versions.values())
+        for versions in metadata.values()
+    ):
+        raise pickle.UnpicklingError('an OrderedDict has other attributes than versions of modules')
+    weights._metadata = metadata  # type: ignore[attr-defined]
+
+
+def check_plain(value: Any, file_size: int) -> Any:
+    """Checks what was read from a pickle, and returns it.
+
+    Args:
+        value: What :meth:`Unpickler.load` returned.
+        file_size: Bytes of the whole file.
+
+    Raises:
+        pickle.UnpicklingError: It is not plain, too deep, contains itself, or is out of proportion
+            to the file: a list of ten lists of ten lists ... is soon larger than any memory for
+            whoever writes it out, while a pickle says every one but once.
+    """
+    _Measure(max(_MAX_GROWTH * file_size, _ALWAYS_FINE)).measure(value, 0)
+    return value
+
+
+class _Measure:
+    """Measures nested data, each thing once.
+
+    Args:
+        limit: Largest number of bytes.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._measured: dict[int, tuple[int, int] | None] = {}  # None: in the midst of it
+
+    def measure(self, value: Any, level: int) -> tuple[int, int]:
+        """How deep something is, and how large."""
+        if type(value) not in _CONTAINERS:
+            return 0, _size(value)
+        measured = self._measured.get(id(value), (-1, 0))
+        if measured is None:
+            raise pickle.UnpicklingError('it contains something that contains itself')
+        depth, size = measured
+        if depth < 0:
+            if level >= _MAX_DEPTH:
+                raise pickle.UnpicklingError(f'it is nested more than {_MAX_DEPTH} deep')
+            self._measured[id(value)] = None
+            depth, size = self._of_members(value, level + 1)
+            self._measured[id(value)] = depth, size
+        if level + depth > _MAX_DEPTH:
+            raise pickle.UnpicklingError(f'it is nested more than {_MAX_DEPTH} deep')
+        return depth, size
+
+    def _of_members(self, value: Any, level: int) -> tuple[int, int]:
+        depth, size = 0, 8
+        members = [*value, *value.values()] if isinstance(value, dict) else value
+        for member in members:
+            its_depth, its_size = self.measure(member, level)
+            depth, size = max(depth, its_depth), size + its_size
+            if size > self._limit:
+                raise pickle.UnpicklingError(f'its contents have {size:,} bytes or more')
+        return depth + 1, size
+
+
+def _size(value: Any) -> int:
+    """Bytes of something that has no members, about."""
+    if isinstance(value, torch.Tensor | np.ndarray | np.generic):
+        return 8 + value.nbytes
+    if isinstance(value, str | bytes | bytearray):
+        return 8 + len(value)
+    if isinstance(value, HistoryBuffer):
+        return 8 + sum(array.nbytes for array in value.data)
+    if isinstance(value, Name):
+        _refuse(value)
+    if type(value) not in _LEAVES:
+        raise pickle.UnpicklingError(f'it holds a {type(value).__name__}')
+    return 8
