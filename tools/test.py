@@ -2,7 +2,6 @@
 
 import argparse
 import os
-from contextlib import nullcontext
 
 
 def parse_args() -> argparse.Namespace:
@@ -31,38 +30,45 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--tta', action='store_true', help='test-time augmentation')
+    parser.add_argument(
+        '--trust',
+        action='store_true',
+        help="without a config, build the checkpoint's own as it is written, which can run code: "
+        'for those who know where the file is from',
+    )
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
     return parser.parse_intermixed_args()  # the first of two positionals is optional
 
 
 def run(args: argparse.Namespace) -> None:
     from mmseg_faseg.apis import (
+        UserError,
         load_config,
         load_stored_config,
-        only_registered,
         parse_options,
         test,
         work_dir_of,
     )
 
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    stored = args.config is None
-    if stored:
-        cfg = load_stored_config(args.checkpoint, parse_options(args.cfg_options))
+    options = parse_options(args.cfg_options)
+    if args.config is None:
+        cfg = load_stored_config(args.checkpoint, options, trust=args.trust)
+    elif args.trust:
+        raise UserError(f'--trust is for the config in a checkpoint, got the config {args.config}')
     else:
-        cfg = load_config(args.config, parse_options(args.cfg_options))
+        cfg = load_config(args.config, options)
     cfg.work_dir = work_dir_of(cfg, args.work_dir)
-    with only_registered() if stored else nullcontext():
-        test(
-            cfg,
-            args.checkpoint,
-            out=args.out,
-            show=args.show,
-            show_dir=args.show_dir,
-            wait_time=args.wait_time,
-            tta=args.tta,
-            launcher=args.launcher,
-        )
+    test(
+        cfg,
+        args.checkpoint,
+        out=args.out,
+        show=args.show,
+        show_dir=args.show_dir,
+        wait_time=args.wait_time,
+        tta=args.tta,
+        launcher=args.launcher,
+    )
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 from ..errors import UserError, one_line_errors
 from .config import add_options, load_config, parse_options, work_dir_of
 from .run import test, train
-from .stored_config import load_stored_config, only_registered
+from .stored_config import load_stored_config
 
 __all__ = [
     'UserError',
@@ -9,7 +9,6 @@ __all__ = [
     'load_config',
     'load_stored_config',
     'one_line_errors',
-    'only_registered',
     'parse_options',
     'test',
     'train',

@@ -2,45 +2,46 @@
 
 MMEngine stores a config as Python text and runs it to read it, which hands the machine to whoever
 wrote the checkpoint. What it stores are assignments of literals and ``dict(...)``; reading those
-takes no more than a parser. Building from it could still call any function by its dotted name,
-where a registry knows no such type: :func:`only_registered` stops that.
+takes no more than a parser. Of what they say, a model and its test data are taken, as far as
+:mod:`mmseg_faseg.apis.stored_types` allows; all else is ours.
 """
 
 import ast
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import mmengine.registry.registry as mmengine_registry
 from mmengine.config import Config
 from mmengine.utils import import_modules_from_strings
 
 from ..checkpoints.read import read_checkpoint
 from ..errors import UserError
-from .config import apply_options
+from . import stored_types
+from .config import apply_options, load_config
 
 # What belongs to the run that stored the config.
 _OF_THE_RUN = ('work_dir', 'load_from', 'resume', 'launcher')
-# What a stored config may import: packages that register parts of models.
-_PACKAGES = {'mmseg_faseg', 'mmseg', 'mmdet', 'mmpretrain'}
-# Where training took weights from: of no use to who has the trained ones.
-_WEIGHTS = ('checkpoint', 'pretrained', 'mask2former')
+_INSTEAD = 'name a config file before it, or use --trust if you know where the file is from'
+_MAX_TEXT = 1_000_000  # ours have 20,000 characters
+_MASK_HEADS = ('FASegHead', 'Mask2FormerHead')
 
 
-def load_stored_config(checkpoint: str, options: dict[str, Any] | None = None) -> Config:
+def load_stored_config(
+    checkpoint: str, options: dict[str, Any] | None = None, *, trust: bool = False
+) -> Config:
     """Reads the config in a checkpoint, as training and ``tools/convert_weights.py`` store it.
 
-    Nothing in it runs. To build from a config of unknown origin, use :func:`only_registered`.
+    It describes a model, its test data and metrics. How it was trained is not read: losses, hooks,
+    optimizer, where it wrote.
 
     Args:
         checkpoint: The file.
         options: What ``--cfg-options`` gave; see :func:`mmseg_faseg.apis.load_config`.
+        trust: Take the whole config as it is written. It is still read as literals, but what is
+            built from it can run code, and read and write anywhere.
 
     Raises:
         UserError: An option does not fit the config, or the checkpoint carries no config, one that
-            is more than literals, names addresses, or imports packages other than OpenMMLab's and
-            this one.
+            is more than literals, or one with something that is not on the list.
     """
     meta = read_checkpoint(checkpoint).get('meta')
     text = meta.get('cfg') if isinstance(meta, dict) else None
@@ -48,60 +49,73 @@ def load_stored_config(checkpoint: str, options: dict[str, Any] | None = None) -
         raise UserError(f'{checkpoint} carries no config: name one before it')
     name = str(Path(checkpoint).with_suffix('.py'))  # what the Runner calls its own copy
     try:
-        values = _local(_literals(text))
-        kept = {key: value for key, value in values.items() if key not in _OF_THE_RUN}
+        values = _literals(text)
+        for key in ('model', 'test_dataloader'):
+            if not isinstance(values.get(key), dict):
+                raise UserError(f'has no {key}')
+        kept = _as_written(values) if trust else _allowed(values)
         cfg = Config(kept, cfg_text=text, filename=name)
-        _import(cfg.get('custom_imports') or {})
     except UserError as error:
+        raise UserError(f'the config in {checkpoint} {error}: {_INSTEAD}') from None
+    except Exception as error:  # text of any kind can end in any error
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise UserError(
-            f'the config in {checkpoint} {error}: name one that you trust before it'
+            f'the config in {checkpoint} is more than literals ({reason}): name one before it'
         ) from None
-    except (SyntaxError, ValueError, TypeError, KeyError, RecursionError, MemoryError) as error:
-        raise UserError(
-            f'the config in {checkpoint} is more than literals ({error}): name one before it'
-        ) from None
-    for key in ('model', 'test_dataloader'):
-        if not isinstance(cfg.get(key), dict):
-            raise UserError(f'the config in {checkpoint} has no {key}: name one before it')
     return apply_options(cfg, options)
 
 
-@contextmanager
-def only_registered() -> Iterator[None]:
-    """Lets configs build only what is registered; MMEngine would import any other type by name."""
-    by_name = mmengine_registry.get_object_from_string
-    mmengine_registry.get_object_from_string = lambda name: None
+def _as_written(values: dict[str, Any]) -> dict[str, Any]:
+    imports = values.get('custom_imports') or {}
     try:
-        yield
-    finally:
-        mmengine_registry.get_object_from_string = by_name
+        import_modules_from_strings(**imports)
+    except ImportError as error:
+        raise UserError(f'imports what is not there ({error})') from None
+    return {key: value for key, value in values.items() if key not in _OF_THE_RUN}
 
 
-def _import(custom_imports: dict) -> None:
-    modules = dict(custom_imports).get('imports', [])
-    for module in [modules] if isinstance(modules, str) else modules:
-        if module.split('.')[0] not in _PACKAGES:
-            raise UserError(f'imports {module}')
-        try:
-            import_modules_from_strings(module)
-        except ImportError as error:
-            raise UserError(f'imports {module} ({error})') from None
+def _allowed(values: dict[str, Any]) -> dict[str, Any]:
+    """A config whose model, test data and metrics are the file's, and all else ours."""
+    check = stored_types.check_part
+    model = check(values['model'], 'model', stored_types.MODEL)
+    if not isinstance(model.get('backbone'), dict) or 'type' not in model:
+        raise UserError('has no model with a type and a backbone')
+    _add_losses(model.get('decode_head'))
+    loader = stored_types.check_loader(values['test_dataloader'], 'test_dataloader')
+    cfg = dict(load_config('mmseg_faseg::_base_/default_runtime.py').items())
+    cfg.update(
+        model=model,
+        test_dataloader=loader,
+        test_cfg=dict(type='TestLoop'),
+        default_hooks=dict(visualization=dict(type='SegVisualizationHook')),
+    )
+    if loader['dataset']['type'].endswith('ToyScenesDataset'):  # it writes images there
+        loader['dataset']['data_root'] = 'data/toy_scenes'
+    tables = dict(
+        test_pipeline=stored_types.TRANSFORM,
+        test_evaluator=stored_types.METRIC,
+        tta_pipeline=stored_types.TRANSFORM,
+        tta_model=stored_types.TTA_MODEL,
+    )
+    cfg |= {key: check(values[key], key, table) for key, table in tables.items() if key in values}
+    return cfg
 
 
-def _local(node: Any, key: str = '') -> Any:
-    """Values without addresses, from which MMEngine would fetch files."""
-    if isinstance(node, dict):
-        return {name: _local(child, name) for name, child in node.items()}
-    if isinstance(node, list | tuple):
-        return type(node)(_local(child, key) for child in node)
-    if isinstance(node, str) and '://' in node:
-        if key not in _WEIGHTS:
-            raise UserError(f'names an address, {key}={node!r}')
-        return None
-    return node
+def _add_losses(head: Any) -> None:
+    """Those of the published models: heads are not built without, and testing computes none."""
+    if not isinstance(head, dict) or str(head.get('type')).split('.')[-1] not in _MASK_HEADS:
+        return
+    if type(head.get('num_classes')) is not int or not 0 < head['num_classes'] < 10_000:
+        raise UserError(f'has decode_head.num_classes={head.get("num_classes")!r}')
+    published = load_config('mmseg_faseg::_base_/models/methods/mask2former.py').to_dict()
+    for name in ('loss_cls', 'loss_mask', 'loss_dice'):
+        head[name] = published['model']['decode_head'][name]
+    head['loss_cls']['class_weight'] = [1.0] * head['num_classes'] + [0.1]
 
 
 def _literals(text: str) -> dict[str, Any]:
+    if len(text) > _MAX_TEXT:
+        raise UserError(f'has {len(text):,} characters')
     values = {}
     for statement in ast.parse(text).body:
         match statement:
