@@ -6,6 +6,7 @@
 import io
 import os
 import pickle
+import pickletools
 import struct
 import sys
 import tarfile
@@ -111,6 +112,11 @@ def scalar_pickle() -> bytes:
     """A numpy scalar whose type claims another size than its bytes have."""
     dtype = Call(np.dtype, 'V8', False, True, state=(3, '|', None, None, None, -8, 1, 0))
     return pickle.dumps(dict(w=Call(np.float64(0).__reduce__()[0], dtype, b'')), 2)
+
+
+def pickle_steps(data: bytes) -> Iterator[tuple]:
+    """Instructions of a pickle, with their arguments and places."""
+    return pickletools.genops(data)
 
 
 def run_code() -> dict[str, bytes]:
