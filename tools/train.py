@@ -9,7 +9,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config file, or mmseg_faseg::NAME.py for one of ours')
     parser.add_argument('--work-dir', help='where to write logs and checkpoints')
     parser.add_argument(
-        '--resume', action='store_true', help='go on from the latest checkpoint in the work dir'
+        '--resume',
+        action='store_true',
+        help='go on from the newest whole checkpoint in the work dir; '
+        'from another one with --cfg-options load_from=CHECKPOINT',
     )
     parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
     parser.add_argument(
@@ -29,9 +32,12 @@ def run(args: argparse.Namespace) -> None:
     from mmseg_faseg.apis import load_config, parse_options, train, work_dir_of
 
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    cfg = load_config(args.config, parse_options(args.cfg_options))
+    options = parse_options(args.cfg_options)
+    cfg = load_config(args.config, options)
     cfg.work_dir = work_dir_of(cfg, args.work_dir)
-    train(cfg, resume=args.resume, amp=args.amp, launcher=args.launcher)
+    # A config's own load_from is what the run began with, not where it goes on.
+    resume = args.resume and (options.get('load_from') or True)
+    train(cfg, resume=resume, amp=args.amp, launcher=args.launcher)
 
 
 def main() -> None:

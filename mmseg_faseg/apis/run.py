@@ -9,6 +9,7 @@ from mmengine.runner import Runner
 
 from ..checkpoints.latest import newest_whole_checkpoint
 from ..checkpoints.read import check_checkpoint, refused_checkpoints
+from ..engine import explained_dead_workers
 from ..errors import UserError
 from ..files import check_folder
 from ..models import FASegSegmentor
@@ -19,16 +20,18 @@ from .gpu_memory import explained_out_of_memory
 from .model import build_model
 
 # What no run goes without, whatever its config lists.
-_HOOKS = ('RunLockHook', 'CheckpointCheckHook', 'ExactResumeHook', 'StopSignalHook')
+_HOOKS = ('RunLockHook', 'CheckpointCheckHook', 'StopSignalHook', 'ExactResumeHook')
 
 
-def train(cfg: Config, *, resume: bool = False, amp: bool = False, launcher: str = 'none') -> None:
+def train(
+    cfg: Config, *, resume: bool | str = False, amp: bool = False, launcher: str = 'none'
+) -> None:
     """Trains, after checking that everything it needs is there.
 
     Args:
         cfg: Config with ``work_dir`` set.
-        resume: Go on from the newest whole checkpoint in ``work_dir``, or from ``cfg.load_from``.
-            Without a checkpoint training starts from the beginning.
+        resume: Go on from the newest whole checkpoint in ``work_dir``, or from the one of this
+            name. Without a checkpoint in ``work_dir`` training starts from the beginning.
         amp: Mixed precision; without a GPU autocast in bfloat16.
         launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
 
@@ -41,12 +44,11 @@ def train(cfg: Config, *, resume: bool = False, amp: bool = False, launcher: str
     check_folder(cfg.work_dir, 'work_dir')
     if amp:
         _enable_amp(cfg)
-    start = cfg.get('load_from')
+    going_on = _newest(cfg.work_dir) if resume is True else resume
+    start = going_on or cfg.get('load_from')
     if start:
         check_checkpoint(start)
-    elif resume:
-        start = cfg.load_from = _newest(cfg.work_dir)
-    cfg.resume = resume and bool(start)
+    cfg.load_from, cfg.resume = start, bool(going_on)
     _check_model(cfg)
     loops = [name for name in ('train', 'val') if cfg.get(f'{name}_cfg')]
     check_data(cfg, [f'{loop}_dataloader' for loop in loops])
@@ -55,7 +57,11 @@ def train(cfg: Config, *, resume: bool = False, amp: bool = False, launcher: str
     runner = _build_runner(cfg)
     if start:
         _forget_pretrained(runner)
-    with refused_checkpoints(start), explained_out_of_memory(runner):
+    with (
+        refused_checkpoints(start),
+        explained_out_of_memory(runner),
+        explained_dead_workers(runner),
+    ):
         runner.train()
     del runner
     leave_process_group()
@@ -111,8 +117,9 @@ def test(
         for evaluator in evaluators if isinstance(evaluators, list) else [evaluators]:
             evaluator.update(output_dir=out, keep_results=True)
     check_data(cfg, ['test_dataloader'])
-    with refused_checkpoints(checkpoint):
-        metrics = _build_runner(cfg).test()
+    runner = _build_runner(cfg)
+    with refused_checkpoints(checkpoint), explained_dead_workers(runner):
+        metrics = runner.test()
     leave_process_group()
     return metrics
 

@@ -14,8 +14,8 @@ def newest_whole_checkpoint(work_dir: str | Path) -> tuple[Path | None, list[str
     """The checkpoint written last that can be read and gone on from.
 
     Args:
-        work_dir: Folder of a run. The file that its ``last_checkpoint`` names is tried first, if
-            it is in the folder, then the others, the last written first.
+        work_dir: Folder of a run. The file that its ``last_checkpoint`` names is tried first,
+            in the folder too, if that was moved; then the others, the last written first.
 
     Returns:
         The file, or None where the folder has no checkpoint; and why each one before it was passed
@@ -48,7 +48,8 @@ def _candidates(work_dir: Path) -> list[Path]:
     files.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
     pointer = work_dir / 'last_checkpoint'
     if pointer.is_file():
-        # A name of this folder, wherever the folder was when it was written.
-        named = Path(pointer.read_text(errors='replace').strip()).name
-        files.sort(key=lambda path: path.name != named)
+        named = Path(pointer.read_text(errors='replace').strip())
+        files.sort(key=lambda path: path.name != named.name)
+        if named.is_file() and named.resolve() not in [path.resolve() for path in files]:
+            files.insert(0, named)  # with the hook's `out_dir`, checkpoints are elsewhere
     return files

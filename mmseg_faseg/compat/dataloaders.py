@@ -1,7 +1,10 @@
 """Data loaders that need no workers, seed each sample, and leave signals to the main process."""
 
 import functools
+import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -9,9 +12,6 @@ from mmengine.runner import FlexibleRunner, Runner
 from torch.utils.data import DataLoader
 
 from .sample_seeds import seed_samples
-
-# A worker that is asked to end gives the main process so long to save a checkpoint first.
-_SECONDS_TO_SAVE = 120
 
 # DataLoader refuses these without workers, or fails when it begins to load.
 _OF_WORKERS = ('persistent_workers', 'prefetch_factor', 'multiprocessing_context', 'timeout')
@@ -49,9 +49,17 @@ def _prepared(build_dataloader: Callable) -> Callable:
 
 
 def _start_worker(init: Callable[[int], None] | None, number: int) -> None:
-    """Ctrl-C and schedulers signal all processes of a run; without workers it could not go on."""
+    """Ctrl-C and schedulers signal all processes of a run: what that means, the main one says."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(_SECONDS_TO_SAVE))
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    threading.Thread(target=_end_for_main_process, daemon=True).start()
     if init is not None:
         init(number)
+
+
+def _end_for_main_process() -> None:
+    main = multiprocessing.parent_process()
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != (main and main.pid):
+        pass
+    os._exit(0)

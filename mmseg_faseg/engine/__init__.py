@@ -1,8 +1,10 @@
+from .broken_images import BrokenImageError, BrokenImagesHook, explained_dead_workers
 from .checkpoint_check import CheckpointCheckHook
 from .checkpoint_hook import CheckpointHook
 from .data_check import DataCheckHook, DataMismatchError
 from .exact_resume import ExactResumeHook
 from .log_processor import LossKindsLogProcessor
+from .nonfinite import NonFiniteError, NonFiniteHook, replay
 from .optimizer import FASegOptimWrapperConstructor
 from .output_names import OutputNamesHook
 from .run_lock import RunLockHook
@@ -14,6 +16,8 @@ from .time_limit import TimeLimitHook
 from .unlabelled import UnlabelledTestError, UnlabelledTestHook
 
 __all__ = [
+    'BrokenImageError',
+    'BrokenImagesHook',
     'CheckpointCheckHook',
     'CheckpointHook',
     'DataCheckHook',
@@ -21,6 +25,8 @@ __all__ = [
     'ExactResumeHook',
     'FASegOptimWrapperConstructor',
     'LossKindsLogProcessor',
+    'NonFiniteError',
+    'NonFiniteHook',
     'OutputNamesHook',
     'ReadableRunner',
     'RunLockHook',
@@ -31,4 +37,6 @@ __all__ = [
     'TimeLimitHook',
     'UnlabelledTestError',
     'UnlabelledTestHook',
+    'explained_dead_workers',
+    'replay',
 ]

@@ -11,6 +11,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import BaseLoop, Runner
 
 from ..errors import UserError
+from ..models.ops.finite import nonfinite
 from .checkpoint_entries import check_entries
 from .checks.names import CHECKS
 from .checks.report import Report, skipped_checks
@@ -34,6 +35,7 @@ class CheckpointCheckHook(Hook):
     ``load_from`` may differ in the shape of what depends on the number of classes (``cls_embed``,
     ``conv_seg`` of MMSegmentation's other heads, class weights), which then starts anew, and in
     whether there is a mask pilot; the log says what was taken, what is new and what was left.
+    Weights that are not finite are always refused.
 
     Raises:
         CheckpointMismatchError: The first names and the number of those that do not match.
@@ -43,6 +45,11 @@ class CheckpointCheckHook(Hook):
         """Checks a checkpoint that has been read but not yet loaded into the model."""
         name = runner._load_from or 'the latest checkpoint'
         weights = _weights_of(checkpoint, name)
+        found = nonfinite(weights)
+        if found:
+            raise CheckpointMismatchError(
+                f'{name} holds weights that are not finite: {found}; take an earlier checkpoint'
+            )
         report = Report(skipped_checks(runner.cfg.get('skip_checks'), CHECKS))
         if isinstance(checkpoint.get('meta'), dict):
             # `Runner.resume` would run this entry as Python code. MMEngine does not write it.

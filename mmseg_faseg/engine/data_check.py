@@ -43,7 +43,7 @@ class DataCheckHook(Hook):
     not come with OpenMMLab, so that chosen classes, ``reduce_zero_label``, loaders of one's own and
     ids mapped later are honoured. What is looked for, by name: ``docs/data.md``, or
     ``mmseg_faseg/engine/checks``. ``skip_checks`` of the config, a list of names, leaves some out.
-    Data sets whose pipeline loads no labels are left alone.
+    Where the pipeline loads no labels, only whether images can be read is looked at.
 
     Sound files are remembered in the user's cache folder and read again when they change. In a
     distributed run each process checks its share, and all of them stop.
@@ -95,11 +95,13 @@ class DataCheckHook(Hook):
         for dataset in group:
             indices = self._chosen(dataset)
             reader = PairReader(dataset, indices, expected, skipped, self._outer[id(dataset)])
-            if not reader.steps or not (indices and reader[0].labelled):
+            if not reader.steps or not indices:
                 continue
             seen = self._read(reader)
             where = f'{type(dataset).__name__} (checked {len(indices)} of {len(dataset)} images)'
             _report(seen, where, skipped)
+            if not any(one.labelled for one in seen):
+                continue
             for one in seen:
                 counts.update(one.counts)
             files += len(indices)

@@ -2,12 +2,14 @@
 
 import itertools
 
+import torch
 from mmengine import dist
+from mmengine.device import get_device
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import BaseLoop, IterBasedTrainLoop, Runner
 
-from ..compat.sample_seeds import NumberedBatches, seed_everything
+from ..compat.sample_seeds import NumberedBatches, seed_generators
 from ..errors import UserError
 
 
@@ -81,7 +83,9 @@ class ExactResumeHook(Hook):
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
         """Seeds what is random in the model and its losses."""
-        seed_everything(self._seed, runner.iter, dist.get_rank())
+        seed = seed_generators(self._seed, runner.iter, dist.get_rank())
+        if get_device() != 'cpu':
+            torch.manual_seed(seed)
 
     @staticmethod
     def _resumed(runner: Runner) -> bool:

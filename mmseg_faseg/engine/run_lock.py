@@ -22,8 +22,6 @@ class RunLockHook(Hook):
         UserError: Another process has it; the message has its host and process id.
     """
 
-    priority = 'VERY_HIGH'
-
     def __init__(self) -> None:
         self._file: IO[str] | None = None
 

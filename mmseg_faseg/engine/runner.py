@@ -31,15 +31,17 @@ _FILE_ONLY = (
 
 # Those of configs/_base_/checks.py, in its order.
 _CHECKS = (
-    'RunLockHook',
     'RunStartHook',
+    'RunLockHook',
     'SettingsCheckHook',
     'OutputNamesHook',
     'UnlabelledTestHook',
     'DataCheckHook',
     'CheckpointCheckHook',
-    'ExactResumeHook',
+    'BrokenImagesHook',
+    'NonFiniteHook',
     'StopSignalHook',
+    'ExactResumeHook',
 )
 
 

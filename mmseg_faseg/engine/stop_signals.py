@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 from types import FrameType
 from typing import Any
 
@@ -39,7 +40,10 @@ class StopSignalHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Begins to listen."""
         self._received = 0
-        self._before = {number: signal.signal(number, self._receive) for number in _SIGNALS}
+        if threading.current_thread() is not threading.main_thread():
+            return  # only the main thread may say what a signal does
+        heard = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        self._before = {number: signal.signal(number, self._receive) for number in heard}
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch=None, outputs=None

@@ -46,6 +46,51 @@ def port() -> int:
         return free.getsockname()[1]
 
 
+_SPOIL = """
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmseg.registry import TRANSFORMS
+
+@TRANSFORMS.register_module()
+class SpoilImage(BaseTransform):
+    def transform(self, results):
+        results['img'] = results['img'].astype(np.float32)
+        if results['img_path'].endswith('3.png'):
+            results['img'][3, 4] = np.nan
+        return results
+"""
+
+
+@pytest.mark.subprocess
+@pytest.mark.parametrize('policy', ['skip', 'stop'])
+def test_an_image_with_nan_in_one_process_concerns_both(write_config, tmp_path, port, policy):
+    (tmp_path / 'note_hook.py').write_text(_HOOK + _SPOIL)
+    config = write_config(
+        tmp_path / 'tiny.py',
+        f"custom_hooks = [dict(type='NoteHook'), dict(type='NonFiniteHook', policy='{policy}')]\n"
+        "train_pipeline.insert(2, dict(type='SpoilImage'))\n"
+        'train_dataloader.update(dataset=dict(**dataset, pipeline=train_pipeline), batch_size=1)',
+        imports=('mmseg_faseg', 'note_hook'),
+    )
+    result = run_tool('dist_train.sh', config, 2, cwd=tmp_path, PORT=port, PYTHONPATH=tmp_path)
+    said = r'iteration \d: \S+/images/3.png: 3 of 12288 values of the image are not finite; the'
+    if policy == 'stop':
+        assert result.returncode != 0
+        (line,) = [line for line in result.stderr.splitlines() if line.startswith('error: ')]
+        assert re.search(said, line)
+        assert 'Traceback' not in result.stderr.partition('error: ')[0]
+        return
+    assert result.returncode == 0, result.stderr
+    notes = [json.loads((tmp_path / f'rank{rank}.json').read_text()) for rank in (0, 1)]
+    assert notes[0]['weights'] == notes[1]['weights']
+    concerned = [rank for rank in (0, 1) if '3.png' in notes[rank]['images']]
+    assert len(concerned) == 1  # the other one had sound images only
+    log = next(tmp_path.rglob('2*.log')).read_text()
+    assert re.search(said, log)
+    weights = torch.load(tmp_path / 'work_dirs/tiny/iter_4.pth')['state_dict']
+    assert all(value.isfinite().all() for value in weights.values())
+
+
 @pytest.mark.subprocess
 def test_two_processes_end_with_equal_weights(write_config, tmp_path, port):
     (tmp_path / 'note_hook.py').write_text(_HOOK)
@@ -61,6 +106,40 @@ def test_two_processes_end_with_equal_weights(write_config, tmp_path, port):
     assert notes[0]['weights'] == notes[1]['weights']
     # They worked on different images, so it is not chance.
     assert notes[0]['images'] != notes[1]['images']
+    assert (tmp_path / 'work_dirs' / 'tiny' / 'iter_4.pth').is_file()
+
+
+_KILLED_HOOK = """
+import os, signal
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+
+@HOOKS.register_module()
+class KilledHook(Hook):
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if runner.rank == 1 and runner.iter == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.subprocess
+def test_a_killed_process_ends_all_and_one_process_goes_on(write_config, tmp_path, port):
+    (tmp_path / 'killed_hook.py').write_text(_KILLED_HOOK)
+    config = write_config(
+        tmp_path / 'tiny.py',
+        "custom_hooks = [dict(type='KilledHook')]",
+        imports=('mmseg_faseg', 'killed_hook'),
+    )
+    result = run_tool('dist_train.sh', config, 2, cwd=tmp_path, PORT=port, PYTHONPATH=tmp_path)
+    assert result.returncode != 0
+    assert re.search(r'rank +: 1 .*', result.stderr)
+    assert 'Signal 9 (SIGKILL)' in result.stderr
+    write_config(config, 'train_dataloader["batch_size"] = 4')
+    result = run_tool('train.py', config, '--resume', cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert 'written by 2 processes with 4 images per iteration, now there are 1 with 4' in (
+        result.stdout + result.stderr
+    )
     assert (tmp_path / 'work_dirs' / 'tiny' / 'iter_4.pth').is_file()
 
 

@@ -69,7 +69,7 @@ def test_a_setting_that_only_base_files_read():
 
 def test_out_is_a_file(toy, tmp_path):
     checkpoint = tmp_path / 'any.pth'
-    checkpoint.touch()
+    torch.save(dict(state_dict={}), checkpoint)
     with pytest.raises(apis.UserError, match='--out takes a folder .* got the file .*any.pth'):
         apis.test(toy, str(checkpoint), out=str(checkpoint))
 

@@ -1,11 +1,13 @@
 """A checkpoint that was trained on other classes says so before it is used."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import Mock
 
 import pytest
 import torch
 from mmengine.runner import IterBasedTrainLoop
+from mmseg.apis import MMSegInferencer, init_model
 from torch import nn
 
 from mmseg_faseg import apis
@@ -13,6 +15,7 @@ from mmseg_faseg.apis import UserError
 from mmseg_faseg.engine.checkpoint_check import CheckpointCheckHook, CheckpointMismatchError
 from mmseg_faseg.engine.checkpoint_entries import check_entries
 from mmseg_faseg.engine.checks import report
+from mmseg_faseg.errors import UserError
 
 
 @pytest.fixture
@@ -43,6 +46,40 @@ def test_class_names_of_the_checkpoint(trained, tmp_path, warnings, classes, sai
     lines = [line for line in warnings if '[class_names_of_checkpoint]' in line]
     assert len(lines) == (said is not None)
     assert said is None or said + str(file) in lines[0]
+
+
+@pytest.fixture
+def diverged(trained, tmp_path) -> Path:
+    """The trained model's checkpoint with one weight that is not finite."""
+    checkpoint = torch.load(trained.checkpoint)
+    checkpoint['state_dict']['decode_head.query_feat.weight'][1, 2] = torch.nan
+    torch.save(checkpoint, tmp_path / 'diverged.pth')
+    return tmp_path / 'diverged.pth'
+
+
+FIRST = r'1 of \d+ tensors, first decode_head.query_feat.weight \(1 of 160 values\)'
+
+
+@pytest.mark.parametrize('run', ['test', 'resume', 'fine-tune'])
+def test_weights_that_are_not_finite_are_refused(trained, diverged, tmp_path, run):
+    cfg = apis.load_config(str(trained.config))
+    cfg.work_dir = str(tmp_path / 'work')
+    cfg.visualizer.name = f'diverged {run}'
+    with pytest.raises(CheckpointMismatchError, match=f'diverged.pth holds weights.*{FIRST}'):
+        if run == 'test':
+            apis.test(cfg, str(diverged))
+        else:
+            cfg.load_from = str(diverged)
+            apis.train(cfg, resume=run == 'resume')
+
+
+def test_inference_refuses_weights_that_are_not_finite(trained, diverged):
+    """They would make every pixel class 0, in silence."""
+    with pytest.raises(UserError, match=FIRST):
+        init_model(str(trained.config), str(diverged), device='cpu')
+    with pytest.raises(UserError, match=FIRST):
+        MMSegInferencer(str(trained.config), str(diverged), device='cpu')
+    init_model(str(trained.config), str(trained.checkpoint), device='cpu')
 
 
 @pytest.mark.parametrize('name', ['cls_embed', 'conv_seg'])

@@ -175,31 +175,11 @@ def _train_and_test(cfg: Config) -> dict[str, Any]:
     """Trains to the end, from where an interrupted run stopped, and tests."""
     run_dir = Path(cfg.work_dir)
     last = run_dir / f'iter_{cfg.train_cfg.max_iters}.pth'
-    interrupted = (run_dir / 'last_checkpoint').exists()
-    if interrupted:
-        cfg.load_from = None  # it was for the first iteration
-        _catch_up_validation(cfg)
-    if not last.exists():
-        train(cfg, resume=interrupted)
+    train(cfg, resume=True)
     metrics = {name: float(value) for name, value in test(cfg, str(last)).items()}
     points, seconds = _read_log(run_dir)
     seconds = statistics.median(seconds) if seconds else None
     return dict(metrics=metrics, points=points, seconds_per_iteration=seconds)
-
-
-def _catch_up_validation(cfg: Config) -> None:
-    """Validates the last checkpoint if the run ended between writing and validating it."""
-    checkpoint = Path(cfg.work_dir, 'last_checkpoint').read_text()
-    step, loop = int(Path(checkpoint).stem.removeprefix('iter_')), cfg.train_cfg
-    due = step >= loop.get('val_begin', 1) and step % loop.get('val_interval', 1000) == 0
-    if not cfg.get('val_cfg') or not (due or step == loop.max_iters):
-        return
-    if step not in _read_log(Path(cfg.work_dir))[0]:
-        as_test = dict(test_dataloader=cfg.val_dataloader, test_evaluator=cfg.val_evaluator)
-        metrics = test(Config(cfg.to_dict() | as_test), checkpoint)
-        metrics = {name: float(value) for name, value in metrics.items()}
-        with Path(cfg.work_dir, 'scalars.json').open('a') as file:
-            file.write(json.dumps(dict(step=step, **metrics)) + '\n')
 
 
 def _read_log(run_dir: Path) -> tuple[dict[int, dict[str, float]], list[float]]:

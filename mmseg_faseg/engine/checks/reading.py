@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 from mmcv.transforms import TestTimeAug
-from mmengine import fileio
 from mmengine.dataset import BaseDataset
 from mmseg.datasets.transforms import LoadAnnotations
 from torch.utils.data import Dataset
 
+from ...datasets.broken_files import damage, one_line, truncation_refused
 from .pairs import REFUSED, WARNED, Expected, Pair
 
 # Transforms of these packages change neither ids nor the number of channels, but for loaders
@@ -82,7 +82,7 @@ class PairReader(Dataset):
 
     def __getitem__(self, place: int) -> Seen:
         info = self.info(place)
-        with _random_state_kept():
+        with _random_state_kept(), truncation_refused():
             try:
                 pair = self._load(info)
             except _UnreadableError as error:
@@ -173,13 +173,14 @@ def _package(step: Callable) -> str:
 
 def _explain(info: dict, results: dict, step: Callable, error: Exception) -> str:
     """Which file a pipeline failed at."""
-    image, labels = info.get('img_path'), info.get('seg_map_path')
-    for path, what in ((image, 'image'), (labels, f'annotation of {image}')):
-        if path is not None and not fileio.exists(path):
-            return f'{path}: no such file ({what})'
-    reason = f'{type(error).__name__}: {error}'
+    found = damage(info)
+    if found:
+        return found
+    image = info.get('img_path')
+    reason = one_line(error)
     if 'img' not in results or 'gt_seg_map' not in results:
-        return f'{labels if "img" in results else image}: cannot be read ({reason})'
+        file = info.get('seg_map_path') if 'img' in results else image
+        return f'{file}: cannot be read ({reason})'
     name = getattr(step, '__name__', type(step).__name__)
     return f'{image}: {name} of the pipeline fails ({reason})'
 

@@ -13,6 +13,8 @@ from ...files import whole_file
 from ...version import __version__
 from .reading import PairReader, Seen, is_stock
 
+_FORMAT = 2  # counted up when a check sees more than it did
+
 
 class SeenFiles:
     """Sound pairs of a data set, from earlier runs on this machine.
@@ -37,6 +39,7 @@ class SeenFiles:
             [repr(step) for step in reader.steps],
             reader.expected,
             sorted(reader.skipped),
+            _FORMAT,
             dataset.metainfo.get('label_map'),
             dataset.metainfo.get('reduce_zero_label'),
             os.path.abspath(dataset.data_root or '.'),
@@ -52,15 +55,16 @@ class SeenFiles:
         if entry is None or entry.get('stamps') != _stamps(info):
             return None
         counts = {int(label): count for label, count in entry['counts'].items()}
-        return Seen(warnings=[(name, text) for name, text in entry['warnings']], counts=counts)
+        warnings = [(name, text) for name, text in entry['warnings']]
+        return Seen(warnings=warnings, counts=counts, labelled=entry['labelled'])
 
     def add(self, info: dict, seen: Seen) -> None:
         """Remembers a pair, if it is sound."""
         stamps = _stamps(info)
-        if self._file is None or stamps is None or seen.problem or not seen.labelled:
+        if self._file is None or stamps is None or seen.problem:
             return
         if self.get(info) is None:
-            kept = {key: asdict(seen)[key] for key in ('warnings', 'counts')}
+            kept = {key: asdict(seen)[key] for key in ('warnings', 'counts', 'labelled')}
             self._sound[str(info['img_path'])] = {'stamps': stamps, **kept}
             self._is_new = True
 
@@ -87,9 +91,11 @@ def _read(file: Path) -> dict[str, dict]:
 
 
 def _stamps(info: dict) -> list[list[int]] | None:
-    """Time and size of both files; None where one is not a local file."""
+    """Time and size of image and labels, if there are any; None where one is not a local file."""
+    labels = info.get('seg_map_path')
     try:
-        files = [os.stat(info[key]) for key in ('img_path', 'seg_map_path')]
+        files = [os.stat(info['img_path'])]
+        files += [os.stat(labels)] if labels and os.path.exists(labels) else []
     except (OSError, KeyError, TypeError):
         return None
     return [[file.st_mtime_ns, file.st_size] for file in files]

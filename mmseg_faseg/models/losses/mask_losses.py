@@ -13,7 +13,7 @@ from torch import Tensor
 from ...registry import MODELS
 from .eager_gradient import EagerGradient
 from .masks import MaskProduct, MaskTensors
-from .matching import Matches, match, num_matches
+from .matching import Matches, describe, match, not_finite, num_matches, report
 from .matching_costs import has_known_costs
 from .points import LossPoints, PointDraws, default_generator, sample_each
 from .targets import Targets
@@ -36,6 +36,10 @@ class MaskLosses(BaseModule):
         train_cfg: Matching and point sampling, as MMDetection's head takes it; None where nothing
             is trained.
         init_cfg: MMEngine's initialisation.
+
+    Attributes:
+        faults: None, or a list for what is not finite in an iteration: losses are then not finite
+            either, in place of an error, so that all processes come as far as their gradients.
 
     Raises:
         ValueError: The class weights are not as many as the classes and 'no object'.
@@ -66,6 +70,7 @@ class MaskLosses(BaseModule):
         self.loss_mask = MODELS.build(loss_mask)
         self.loss_dice = MODELS.build(loss_dice)
         self.train_cfg = train_cfg
+        self.faults: list[str] | None = None
         if train_cfg:
             self.assigner = TASK_UTILS.build(train_cfg['assigner'])
             self.sampler = TASK_UTILS.build(train_cfg['sampler'], default_args=dict(context=self))
@@ -89,22 +94,21 @@ class MaskLosses(BaseModule):
             with ``d0.``, ``d1.`` and so on before the name.
 
         Raises:
-            FloatingPointError: If logits are not finite.
+            FloatingPointError: If logits are not finite, and ``faults`` is None.
             ValueError: If the head was built without ``train_cfg``.
         """
         if not self.train_cfg:
             raise ValueError('losses need train_cfg, with assigner and sampler; got none')
         if type(self.sampler) is not MaskPseudoSampler or not has_known_costs(self.assigner):
-            return _OneByOne(self).loss_by_feat(
-                list(class_logits), masks.tensors(), targets.instances(), targets.img_metas
-            )
+            return self._losses_one_by_one(list(class_logits), masks.tensors(), targets)
         with torch.autocast(class_logits.device.type, enabled=False):
             targets = targets.to(class_logits.dtype)
             num_layers, num_images, num_queries = class_logits.shape[:3]
             num_masks = sum(num_matches(targets, num_queries))
             device = class_logits.device
             draws = PointDraws.draw(num_layers, num_images, num_masks, self._loss_points, device)
-            matches = match(self.assigner.match_costs, class_logits, masks, targets, draws.matching)
+            costs = self.assigner.match_costs
+            matches = match(costs, class_logits, masks, targets, draws.matching, self.faults)
             losses = self._losses_of_matches(class_logits, masks, targets, matches, draws.generator)
             return _named(list(losses))
 
@@ -130,6 +134,21 @@ class MaskLosses(BaseModule):
                 class_logits, masks, targets, matches, lambda layer: generator, only_matched=True
             )
             return _named(list(losses))
+
+    def _losses_one_by_one(
+        self, class_logits: Sequence[Tensor], masks: Sequence[Tensor], targets: Targets
+    ) -> dict[str, Tensor]:
+        """MMDetection's losses, whose assigner is given finite costs only."""
+        class_bad, mask_bad = not_finite(class_logits), not_finite(masks)
+        faulty = class_bad.any() or mask_bad.any()
+        if faulty:
+            report(describe(class_bad, mask_bad, targets), self.faults)
+            class_logits = [logits.nan_to_num() for logits in class_logits]
+            masks = [logits.nan_to_num() for logits in masks]
+        losses = _OneByOne(self).loss_by_feat(
+            class_logits, list(masks), targets.instances(), targets.img_metas
+        )
+        return {name: loss * torch.nan if faulty else loss for name, loss in losses.items()}
 
     @property
     def _loss_points(self) -> LossPoints:

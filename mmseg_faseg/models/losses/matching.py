@@ -4,7 +4,7 @@ Shapes: L predictions, B images, Q queries, K classes, P points, n targets of an
 masks of all images in a prediction.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,9 @@ from .masks import MaskProduct, MaskTensors
 from .matching_costs import Cost, pairwise_costs
 from .points import SharedPoints
 from .targets import Targets
+
+_HIGH = 1e6  # a cost that no match is worth
+_SHOWN = 3  # images named
 
 
 @dataclass
@@ -47,6 +50,7 @@ def match(
     masks: MaskProduct | MaskTensors,
     targets: Targets,
     points: Tensor,
+    faults: list[str] | None = None,
 ) -> Matches:
     """Matches queries to targets at the lowest total cost, with one transfer to the host.
 
@@ -56,9 +60,10 @@ def match(
         masks: Mask logits of the same predictions.
         targets: Targets of the B images, masks in the logits' type.
         points: Where masks are compared, (L, B, P, 2).
+        faults: Takes what would be raised; costs that are not finite are then high ones.
 
     Raises:
-        FloatingPointError: If logits are not finite.
+        FloatingPointError: If logits are not finite, and there are no ``faults`` to add that to.
     """
     class_probs = class_logits.softmax(-1)
     matrices = [
@@ -68,10 +73,12 @@ def match(
     class_errors = (class_logits * 0).sum((2, 3))  # not a number where a logit is not finite
     sizes = [class_errors.numel(), *(matrix.numel() for matrix in matrices)]
     host = to_host(torch.cat([class_errors.flatten(), *(matrix.flatten() for matrix in matrices)]))
-    if not np.isfinite(host).all():
-        raise FloatingPointError(
-            _what_is_not_finite(class_logits, masks, matrices, points, targets)
-        )
+    finite = np.isfinite(host)
+    if not finite.all():
+        class_bad = not_finite(class_logits)
+        mask_bad = _masks_not_finite(class_bad, masks, matrices, points)
+        report(describe(class_bad, mask_bad, targets), faults)
+        host = np.where(finite, host, _HIGH)
     problems = np.split(host, np.cumsum(sizes[:-1]))[1:]
     solutions = _solve([x.reshape(m.shape) for x, m in zip(problems, matrices, strict=True)])
     solved = torch.from_numpy(solutions).to(class_logits.device)
@@ -122,26 +129,57 @@ def _costs_of_image(
     return torch.stack(matrices)
 
 
-def _what_is_not_finite(
-    class_logits: Tensor,
+def not_finite(logits: Iterable[Tensor]) -> np.ndarray:
+    """Which of L predictions (B, ...) hold what is not finite, for each image: (L, B)."""
+    return to_host(torch.stack([~x.flatten(1).isfinite().all(1) for x in logits]))
+
+
+def _masks_not_finite(
+    class_bad: np.ndarray,
     masks: MaskProduct | MaskTensors,
     matrices: Sequence[Tensor],
     points: Tensor,
-    targets: Targets,
-) -> str:
-    """Message that names the first image and prediction that cannot be matched."""
+) -> np.ndarray:
+    """As :func:`not_finite`, of mask logits at the points where they are compared."""
+    bad = np.zeros_like(class_bad)
     for image, matrix in enumerate(matrices):
-        for layer, logits in enumerate(class_logits[:, image]):
-            bad = [] if logits.isfinite().all() else ['class logits']
-            if matrix.numel() and not matrix[layer].isfinite().all():
-                at_points = masks.reader(image)(layer, points[layer, image])
-                # Finite logits of which a sum is not are as useless.
-                if not (bad and at_points.isfinite().all()):
-                    bad.append('mask logits')
-            if bad:
-                return (
-                    f'{targets.name_of(image)}: {" and ".join(bad)} are not finite in prediction '
-                    f'{layer}, so nothing can be matched. The weights have diverged: go on from an '
-                    'earlier checkpoint with a lower learning rate, or without mixed precision'
-                )
-    raise AssertionError('all costs are finite')
+        for layer, costs in enumerate(matrix):
+            if costs.isfinite().all():
+                continue
+            # Finite logits of which a sum is not are as useless.
+            bad[layer, image] = not class_bad[layer, image] or not (
+                masks.reader(image)(layer, points[layer, image]).isfinite().all()
+            )
+    return bad
+
+
+def describe(class_bad: np.ndarray, mask_bad: np.ndarray, targets: Targets) -> str:
+    """Which images cannot be matched, what of them is not finite, and in which prediction first.
+
+    Args:
+        class_bad: (L, B), as of :func:`not_finite`.
+        mask_bad: The same of mask logits.
+        targets: They know the images' names.
+    """
+    bad = class_bad | mask_bad
+    layer = int(bad.any(1).argmax())
+    images = bad.any(0).nonzero()[0].tolist()
+    names = list(dict.fromkeys(targets.name_of(image) for image in images))
+    more = f' and {len(names) - _SHOWN} more' if len(names) > _SHOWN else ''
+    kinds = dict(zip(('class logits', 'mask logits'), (class_bad, mask_bad), strict=True))
+    what = ' and '.join(kind for kind, flags in kinds.items() if flags[layer].any())
+    return f'{", ".join(names[:_SHOWN])}{more}: {what} are not finite in prediction {layer}'
+
+
+def report(fault: str, faults: list[str] | None) -> None:
+    """Adds a fault to those of an iteration, or raises it where nobody looks at them.
+
+    Raises:
+        FloatingPointError: ``faults`` is None.
+    """
+    if faults is None:
+        raise FloatingPointError(
+            f'{fault}, so nothing can be matched: look at these images, then at the weights, which '
+            'a lower learning rate or training without mixed precision may keep from diverging'
+        )
+    faults.append(fault)

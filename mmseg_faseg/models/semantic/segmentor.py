@@ -7,11 +7,13 @@ from mmseg.structures import SegDataSample
 from mmseg.utils import OptSampleList, SampleList
 from torch import Tensor
 
+from ...errors import UserError
 from ...registry import register
 from ..mask2former_init import load_mask2former
 from ..merging.rows import Box, MaskRows, Window
 from ..merging.semantic import predict_classes
 from ..ops.cuda_graphs import CudaGraphs
+from ..ops.finite import nonfinite
 from ..ops.tracing import refuse_other_sizes
 
 
@@ -37,6 +39,8 @@ class FASegSegmentor(EncoderDecoder):
         TypeError: ``decode_head`` makes no masks.
         ValueError: ``test_cfg`` has another mode than 'whole' and 'slide', or its windows are not
             two numbers or leave out part of the image.
+        UserError: When weights are loaded: some are not finite, which would make every prediction
+            class 0.
     """
 
     def __init__(
@@ -57,6 +61,7 @@ class FASegSegmentor(EncoderDecoder):
         self.keep_scores = keep_scores
         self.mask2former = mask2former
         self.graphs = CudaGraphs() if cuda_graphs else None
+        self.register_load_state_dict_post_hook(_refuse_nonfinite)
 
     def init_weights(self) -> None:
         """Initialises all parts, then takes over ``mask2former`` if it is given."""
@@ -136,6 +141,13 @@ class FASegSegmentor(EncoderDecoder):
     def _network(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Class probabilities (B, Q, K) and mask logits (B, Q, H / 4, W / 4) of images."""
         return self.decode_head.predict_masks(self.extract_feat(images))
+
+
+def _refuse_nonfinite(model: torch.nn.Module, keys: object) -> None:
+    """Runs after weights were loaded; ``keys`` are those that did not fit."""
+    found = nonfinite(model.state_dict())
+    if found:
+        raise UserError(f'the weights loaded into {type(model).__name__} are not finite: {found}')
 
 
 def check_windows(test_cfg: dict | None) -> None:

@@ -8,7 +8,7 @@ from mmdet.models.task_modules.assigners import HungarianAssigner
 from mmdet.models.task_modules.samplers import MaskPseudoSampler
 from mmdet.registry import TASK_UTILS
 
-from mmseg_faseg.models.losses import matching
+from mmseg_faseg.models.losses import mask_losses, matching
 from mmseg_faseg.models.losses.masks import MaskProduct, MaskTensors
 from mmseg_faseg.models.losses.matching_costs import pairwise_costs
 from mmseg_faseg.models.losses.points import (
@@ -374,6 +374,34 @@ def test_logits_that_are_not_finite_are_named(kinds, message, value):
         masks[3:, 1, 2] = value
     with pytest.raises(FloatingPointError, match=message):
         losses_of_masks(build_losses(), classes, masks, targets_of([3, 2]))
+
+
+def test_all_images_that_cannot_be_matched_are_named():
+    classes, masks = (x.detach() for x in predictions_of(2))
+    classes[2:, 0, 2, 4] = float('nan')
+    masks[1:, 1, 2] = float('nan')
+    message = 'scene0.png, scene1.png: mask logits are not finite in prediction 1'
+    with pytest.raises(FloatingPointError, match=message):
+        losses_of_masks(build_losses(), classes, masks, targets_of([3, 2]))
+
+
+@pytest.mark.parametrize('known', [True, False], ids=['at once', 'one by one'])
+@pytest.mark.parametrize('where', ['class', 'mask'])
+def test_faults_that_are_collected_come_as_far_as_the_losses(where, known, monkeypatch):
+    """The assignment must not see them."""
+    monkeypatch.setattr(mask_losses, 'has_known_costs', lambda assigner: known)
+    classes, masks = (x.detach().requires_grad_() for x in predictions_of(2))
+    losses = build_losses()
+    losses.faults = []
+    bad = classes if where == 'class' else masks
+    with torch.no_grad():
+        bad[3:, 1] = float('nan')
+    values = losses_of_masks(losses, classes, masks, targets_of([3, 2]))
+    assert losses.faults == [f'scene1.png: {where} logits are not finite in prediction 3']
+    total = sum(values.values())
+    assert not total.isfinite()
+    total.sum().backward()
+    assert not bad.grad.isfinite().all()
 
 
 def test_class_logits_of_an_image_without_targets_are_checked():
