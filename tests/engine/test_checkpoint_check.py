@@ -11,7 +11,6 @@ from mmseg.apis import MMSegInferencer, init_model
 from torch import nn
 
 from mmseg_faseg import apis
-from mmseg_faseg.apis import UserError
 from mmseg_faseg.engine.checkpoint_check import CheckpointCheckHook, CheckpointMismatchError
 from mmseg_faseg.engine.checkpoint_entries import check_entries
 from mmseg_faseg.engine.checks import report
