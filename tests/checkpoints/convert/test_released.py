@@ -255,7 +255,8 @@ def test_the_checkpoint_says_all_that_inference_needs(tiny, tiny_weights, tmp_pa
     assert 'CC BY-NC 4.0' in meta['license']
     assert len(meta['dataset_meta']['classes']) == len(meta['dataset_meta']['palette']) == 150
     cfg = load_stored_config(ours)
-    assert cfg.model.decode_head == load_config(tiny[0]).model.decode_head
+    head, given = cfg.model.decode_head, load_config(tiny[0]).model.decode_head
+    assert all(given[key] == head[key] for key in head if 'loss' not in key)
     model = init_model(cfg, ours, device='cpu')
     assert list(model.dataset_meta['classes'][:2]) == ['wall', 'building']
     (sample,) = model.predict(torch.zeros(1, 3, 64, 64))
