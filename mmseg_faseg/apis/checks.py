@@ -2,21 +2,16 @@
 
 import os
 import re
-import socket
 from collections.abc import Iterable, Iterator
-from pathlib import Path
-from urllib.parse import urlparse
 
-import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.runner import checkpoint as mmengine_checkpoint
 
+from ..compat.fetching import fetch
 from ..engine.data_check import check_data_roots
 from ..errors import UserError
 from ..models.backbones import timm_weights
-
-_CONNECT_SECONDS = 30
 
 
 def check_data(cfg: Config, dataloaders: Iterable[str]) -> None:
@@ -61,15 +56,10 @@ def check_pretrained(cfg: Config) -> None:
                     f'{key}: there is no file {name}: put the weights there, or {without}'
                 )
             continue
-        file = Path(torch.hub.get_dir(), 'checkpoints', os.path.basename(urlparse(url).path))
-        if file.exists() or int(os.environ.get('LOCAL_RANK', 0)) > 0:
-            continue
         try:
-            _fetch(url, file)
-        except OSError as error:
-            raise UserError(
-                f'{key}: cannot fetch {url} ({error}): put the file at {file}, or {without}'
-            ) from None
+            fetch(url)
+        except UserError as error:
+            raise UserError(f'{key}: {error}, or {without}') from None
 
 
 def pretrained_weights(node: object, key: str) -> Iterator[tuple[str, str]]:
@@ -112,15 +102,3 @@ def _address_of(name: str) -> str | None:
     if rest not in addresses:
         raise UserError(f'MMEngine knows no weights {name}')
     return addresses[rest]
-
-
-def _fetch(url: str, file: Path) -> None:
-    """Downloads whole or not at all; gives up on a host that does not answer."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    print(f'Fetching {url} to {file}', flush=True)
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(_CONNECT_SECONDS)
-    try:
-        torch.hub.download_url_to_file(url, str(file))
-    finally:
-        socket.setdefaulttimeout(before)

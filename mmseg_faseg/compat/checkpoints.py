@@ -19,7 +19,6 @@ import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
 
 import numpy as np
 import torch
@@ -28,7 +27,7 @@ from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader
 from mmengine.runner import checkpoint as mmengine_checkpoint
 
-from ..errors import UserError
+from .fetching import fetch
 from .numpy_pickles import numpy_names
 from .safetensors import load_from_safetensors
 from .torch_files import read_torch_file
@@ -79,12 +78,9 @@ def load_from_local(filename: str | Path, map_location: Any = None) -> Any:
 
 
 def load_from_http(
-    filename: str,
-    map_location: Any = None,
-    model_dir: str | None = None,
-    progress: bool = os.isatty(0),
+    filename: str, map_location: Any = None, model_dir: str | None = None, progress: bool = True
 ) -> Any:
-    """Fetches a checkpoint, unless ``torch.hub`` has it already, and reads it like any other.
+    """Fetches a checkpoint, unless it is there already, and reads it like any other.
 
     Args:
         filename: Address.
@@ -95,15 +91,7 @@ def load_from_http(
     Raises:
         UserError: It cannot be fetched, or :func:`load_from_local` refuses it.
     """
-    folder = Path(model_dir or Path(torch.hub.get_dir(), 'checkpoints'))
-    file = folder / os.path.basename(urlparse(filename).path)
-    if dist.get_rank() == 0 and not file.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        print(f'Fetching {filename} to {file}', flush=True)
-        try:
-            torch.hub.download_url_to_file(filename, str(file), progress=progress)
-        except OSError as error:
-            raise UserError(f'cannot fetch {filename} ({error}): put the file at {file}') from None
+    file = fetch(filename, model_dir, progress)
     dist.barrier()
     return load_from_local(file, map_location)
 

@@ -2,9 +2,8 @@
 
 Python's own unpickler imports what a file names, calls it, and calls methods of what comes out. The
 one here knows the instructions that data are written with (protocols 2 to 5), and a table of names
-which stand for functions of ours. What it returns consists of the types in ``_LEAVES`` and
-``_CONTAINERS``, is nested at most ``_MAX_DEPTH`` deep, contains nothing that contains itself, and
-is in proportion to the file.
+which stand for functions of ours. What it returns has still to be looked at as a whole,
+by :mod:`mmseg_faseg.compat.plain_data`.
 """
 
 import pickle
@@ -13,20 +12,13 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from typing import IO, Any, NamedTuple, NoReturn
 
-import numpy as np
-import torch
 from mmengine.logging import HistoryBuffer
 
 from .numpy_pickles import Array, NumberType, numpy_names
 
 _MAX_STEPS = 5_000_000  # a checkpoint of a thousand tensors and their optimizer takes 100,000
-_MAX_DEPTH = 100
-_MAX_GROWTH = 16  # bytes in memory, nothing shared, for a byte in the file
-_ALWAYS_FINE = 2**20
 
-_SCALARS = (str, bytes, bytearray, bool, int, float, complex, type(None))
-_LEAVES = (*_SCALARS, torch.Size, torch.dtype, torch.device, np.ndarray)
-_CONTAINERS = (dict, OrderedDict, Counter, list, tuple, set, frozenset)
+SCALARS = (str, bytes, bytearray, bool, int, float, complex, type(None))
 
 
 class Name(NamedTuple):
@@ -68,9 +60,9 @@ _BUILTINS = ('builtins', '__builtin__')
 def _key(key: Any) -> Any:
     """A key that cannot be deep: hashing a deep tuple would end the process."""
     if isinstance(key, Name):
-        _refuse(key)
+        refuse(key)
     parts = key if type(key) is tuple else (key,)
-    if not all(type(part) in _SCALARS and type(part) is not bytearray for part in parts):
+    if not all(type(part) in SCALARS and type(part) is not bytearray for part in parts):
         raise pickle.UnpicklingError(f'a key is a {type(key).__name__} of other than plain values')
     return key
 
@@ -134,7 +126,7 @@ class Unpickler:
         self._memo: dict[int, Any] = {}
 
     def load(self) -> Any:
-        """What the pickle holds; :func:`check_plain` has still to see it.
+        """What the pickle holds; :func:`.plain_data.check_plain` has still to see it.
 
         Raises:
             pickle.UnpicklingError: It asks for something else than data.
@@ -230,7 +222,7 @@ class Unpickler:
         if not isinstance(function, Name) or type(arguments) is not tuple:
             raise pickle.UnpicklingError('calls what is no function')
         if function.function is None:
-            _refuse(function)
+            refuse(function)
         self._stack.append(function.function(*arguments))
 
     def _build(self, _: Any) -> None:
@@ -291,7 +283,7 @@ _STEPS: dict[str, Callable[[Unpickler, Any], None]] = {
 }
 
 
-def _refuse(name: Name) -> NoReturn:
+def refuse(name: Name) -> NoReturn:
     raise pickle.UnpicklingError(
         f'it asks for {name.name}, but may hold only weights and what MMEngine stores beside them'
     )
@@ -306,74 +298,3 @@ def _set_metadata(weights: OrderedDict, state: Any) -> None:
     ):
         raise pickle.UnpicklingError('an OrderedDict has other attributes than versions of modules')
     weights._metadata = metadata  # type: ignore[attr-defined]
-
-
-def check_plain(value: Any, file_size: int) -> Any:
-    """Checks what was read from a pickle, and returns it.
-
-    Args:
-        value: What :meth:`Unpickler.load` returned.
-        file_size: Bytes of the whole file.
-
-    Raises:
-        pickle.UnpicklingError: It is not plain, too deep, contains itself, or is out of proportion
-            to the file: a list of ten lists of ten lists ... is soon larger than any memory for
-            whoever writes it out, while a pickle says every one but once.
-    """
-    _Measure(max(_MAX_GROWTH * file_size, _ALWAYS_FINE)).measure(value, 0)
-    return value
-
-
-class _Measure:
-    """Measures nested data, each thing once.
-
-    Args:
-        limit: Largest number of bytes.
-    """
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._measured: dict[int, tuple[int, int] | None] = {}  # None: in the midst of it
-
-    def measure(self, value: Any, level: int) -> tuple[int, int]:
-        """How deep something is, and how large."""
-        if type(value) not in _CONTAINERS:
-            return 0, _size(value)
-        measured = self._measured.get(id(value), (-1, 0))
-        if measured is None:
-            raise pickle.UnpicklingError('it contains something that contains itself')
-        depth, size = measured
-        if depth < 0:
-            if level >= _MAX_DEPTH:
-                raise pickle.UnpicklingError(f'it is nested more than {_MAX_DEPTH} deep')
-            self._measured[id(value)] = None
-            depth, size = self._of_members(value, level + 1)
-            self._measured[id(value)] = depth, size
-        if level + depth > _MAX_DEPTH:
-            raise pickle.UnpicklingError(f'it is nested more than {_MAX_DEPTH} deep')
-        return depth, size
-
-    def _of_members(self, value: Any, level: int) -> tuple[int, int]:
-        depth, size = 0, 8
-        members = [*value, *value.values()] if isinstance(value, dict) else value
-        for member in members:
-            its_depth, its_size = self.measure(member, level)
-            depth, size = max(depth, its_depth), size + its_size
-            if size > self._limit:
-                raise pickle.UnpicklingError(f'its contents have {size:,} bytes or more')
-        return depth + 1, size
-
-
-def _size(value: Any) -> int:
-    """Bytes of something that has no members, about."""
-    if isinstance(value, torch.Tensor | np.ndarray | np.generic):
-        return 8 + value.nbytes
-    if isinstance(value, str | bytes | bytearray):
-        return 8 + len(value)
-    if isinstance(value, HistoryBuffer):
-        return 8 + sum(array.nbytes for array in value.data)
-    if isinstance(value, Name):
-        _refuse(value)
-    if type(value) not in _LEAVES:
-        raise pickle.UnpicklingError(f'it holds a {type(value).__name__}')
-    return 8

@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ..errors import UserError
-from .plain_pickles import check_plain
+from .plain_data import check_plain
 
 # A path, not an address: those belong to MMEngine's loaders, and this one comes after them.
 _SCHEME = r'(?!\S+://).*\.safetensors$'

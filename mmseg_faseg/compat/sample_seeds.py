@@ -28,7 +28,7 @@ def seed_generators(*words: int) -> int:
     seed = int(np.random.SeedSequence(words).generate_state(1)[0])
     random.seed(seed)
     np.random.seed(seed)
-    torch.default_generator.manual_seed(seed)  # a fiftieth of the time of torch.manual_seed
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed asks every device
     return seed
 
 

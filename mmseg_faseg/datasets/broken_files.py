@@ -37,7 +37,7 @@ def damage(info: Mapping) -> str | None:
         except FileNotFoundError:
             return f'{path}: no such file ({what})'
         except Exception as error:  # whatever a store raises
-            return f'{path}: cannot be read ({one_line(error)})'
+            return f'{path}: cannot be read ({first_line(error)})'
         if not content:
             return f'{path}: cannot be read (the file is empty)'
         try:
@@ -46,11 +46,11 @@ def damage(info: Mapping) -> str | None:
         except UnidentifiedImageError:
             continue  # another decoder may know it
         except Exception as error:  # so many kinds of damage, so many types
-            return f'{path}: cannot be read ({one_line(error)})'
+            return f'{path}: cannot be read ({first_line(error)})'
     return None
 
 
-def one_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     """An error's type and the first line of what it says."""
     text = str(error).strip().splitlines()
     return f'{type(error).__name__}: {text[0]}' if text else type(error).__name__

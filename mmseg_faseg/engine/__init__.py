@@ -3,8 +3,9 @@ from .checkpoint_check import CheckpointCheckHook
 from .checkpoint_hook import CheckpointHook
 from .data_check import DataCheckHook, DataMismatchError
 from .exact_resume import ExactResumeHook
+from .failed_batch import replay
 from .log_processor import LossKindsLogProcessor
-from .nonfinite import NonFiniteError, NonFiniteHook, replay
+from .nonfinite import NonFiniteError, NonFiniteHook
 from .optimizer import FASegOptimWrapperConstructor
 from .output_names import OutputNamesHook
 from .run_lock import RunLockHook

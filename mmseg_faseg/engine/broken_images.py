@@ -15,7 +15,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from torch.utils.data import get_worker_info
 
-from ..datasets.broken_files import damage, one_line
+from ..datasets.broken_files import damage, first_line
 from ..errors import UserError
 from .data_check import _leaves
 
@@ -97,7 +97,7 @@ class _Guard:
             info = self.dataset.get_data_info(index)
             broken = damage(info)
             if self.listed is not None:
-                what = broken or f'{info.get("img_path")}: pipeline fails ({one_line(error)})'
+                what = broken or f'{info.get("img_path")}: pipeline fails ({first_line(error)})'
                 _add_line(self.listed, what)
                 return None  # MMEngine then takes another one
             if broken:

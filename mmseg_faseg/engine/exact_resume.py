@@ -116,8 +116,9 @@ class ExactResumeHook(Hook):
 
 def _counts(runner: Runner) -> dict[str, int]:
     processes = dist.get_world_size()
-    batches = runner.train_dataloader.batch_sampler
-    return dict(images_per_iteration=processes * batches.batch_size, processes=processes)
+    loader = runner.train_dataloader
+    images = getattr(loader.batch_sampler, 'batch_size', loader.batch_size) or 1
+    return dict(images_per_iteration=processes * images, processes=processes)
 
 
 def _validation_is_due(runner: Runner) -> bool:

@@ -12,15 +12,13 @@ from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
-from mmengine.structures import PixelData
-from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..errors import UserError
-from ..files import whole_file
 from ..models.losses import MaskLosses
 from ..models.ops.finite import nonfinite
+from .failed_batch import images_of, samples_of, save_batch
 
 _POLICIES = ('stop', 'skip')
 _SHOWN = 4  # names in a message
@@ -36,9 +34,9 @@ class NonFiniteHook(Hook):
 
     Looked at are mask and class logits with their matching costs, losses, and gradients, before
     the weights learn from them. What is found is searched back to the image or weight that it began
-    with, and the batch is saved as ``nonfinite_iter_N.pth`` in ``work_dir``; see :func:`replay`.
-    Several processes decide together. The host waits for the GPU no more often than without: the
-    verdict comes with the losses that are logged anyway, all in one transfer.
+    with, and the batch is saved as ``nonfinite_iter_N.pth`` in ``work_dir``
+    (:mod:`.failed_batch`). Several processes decide together. The verdict comes to the host with
+    the losses that are logged anyway, all in one transfer.
 
     Gradients are not looked at under a loss scale (``AmpOptimWrapper`` in float16): there they are
     meant to overflow now and then, and the scaler leaves such updates out and lowers the scale.
@@ -176,8 +174,7 @@ class NonFiniteHook(Hook):
         file = Path(runner.work_dir, f'nonfinite_iter_{iteration}{rank}.pth')
         message = f'iteration {iteration}: {what}'
         weights = model.state_dict() if stops else None
-        with whole_file(file) as temporary:
-            torch.save(_to_save(self._batch, iteration, found[1], weights), temporary)
+        save_batch(file, self._batch, iteration, found[1], weights)
         if self.policy == 'skip' and stops:
             message = f'{message}; {self._in_a_row} iterations in a row'
         message = f'{message}; the batch is in {file}'
@@ -204,35 +201,6 @@ class NonFiniteHook(Hook):
         return next((place, str(text)) for place, text in enumerate(found) if text)
 
 
-def replay(model: Any, file: str | Path) -> dict[str, Tensor]:
-    """Computes the losses of a batch that :class:`NonFiniteHook` saved.
-
-    Args:
-        model: The segmentor, as :func:`mmseg_faseg.apis.build_model` builds it from the config. It
-            gets the weights of that iteration, which are in the file where training stopped.
-        file: ``nonfinite_iter_N.pth``.
-
-    Returns:
-        Losses by name, to call ``backward`` on.
-
-    Raises:
-        FloatingPointError: Logits are not finite again; it names the image and the prediction.
-    """
-    saved = torch.load(file, map_location='cpu', weights_only=True)
-    if saved['weights'] is not None:
-        model.load_state_dict(saved['weights'])
-    samples = [
-        SegDataSample(metainfo=meta, **({} if label is None else _labelled(label)))
-        for meta, label in zip(saved['metainfo'], saved['labels'], strict=True)
-    ]
-    data = model.data_preprocessor(dict(inputs=saved['inputs'], data_samples=samples), True)
-    return model.train()(**data, mode='loss')
-
-
-def _labelled(label: Tensor) -> dict[str, PixelData]:
-    return dict(gt_sem_seg=PixelData(data=label))
-
-
 def _statistics(model: nn.Module) -> list[Tensor]:
     """Running statistics, which a forward pass in training changes."""
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
@@ -243,21 +211,13 @@ def _unwrapped(model: Any) -> Any:
     return model.module if is_model_wrapper(model) else model
 
 
-def _images_of(batch: Any) -> list[Tensor]:
-    return list(batch.get('inputs', ())) if isinstance(batch, dict) else []
-
-
-def _samples_of(batch: Any) -> list[Any]:
-    return list(batch.get('data_samples') or ()) if isinstance(batch, dict) else []
-
-
 def _names(batch: Any) -> list[str]:
-    return [str(sample.metainfo.get('img_path', 'an image')) for sample in _samples_of(batch)]
+    return [str(sample.metainfo.get('img_path', 'an image')) for sample in samples_of(batch)]
 
 
 def _bad_images(batch: Any) -> list[str]:
     found = []
-    for image, name in zip(_images_of(batch), _names(batch), strict=True):
+    for image, name in zip(images_of(batch), _names(batch), strict=True):
         count = int((~image.isfinite()).sum())
         if count:
             found.append(f'{name}: {count} of {image.numel()} values of the image are not finite')
@@ -267,32 +227,3 @@ def _bad_images(batch: Any) -> list[str]:
 def _some(names: list[str]) -> str:
     more = f' and {len(names) - _SHOWN} more' if len(names) > _SHOWN else ''
     return ', '.join(names[:_SHOWN]) + more
-
-
-def _to_save(batch: Any, iteration: int, what: str, weights: dict | None) -> dict[str, Any]:
-    """What there was, of types that ``torch.load(weights_only=True)`` takes."""
-    images, samples = _images_of(batch), _samples_of(batch)
-    labels = []
-    for image, sample in zip(images, samples, strict=True):
-        label = sample.gt_sem_seg.data.cpu() if 'gt_sem_seg' in sample else None
-        height, width = image.shape[-2:]  # the preprocessor may have padded labels in place
-        labels.append(None if label is None else label[..., :height, :width].clone())
-    return dict(
-        iteration=iteration,
-        what=what,
-        inputs=[image.cpu() for image in images],
-        labels=labels,
-        metainfo=[_plain(sample.metainfo) for sample in samples],
-        weights=weights,
-    )
-
-
-def _plain(metainfo: dict) -> dict[str, Any]:
-    kinds = (str, int, float, bool, type(None))
-
-    def is_plain(value: Any) -> bool:
-        if isinstance(value, list | tuple):
-            return all(type(one) in kinds for one in value)
-        return type(value) in kinds
-
-    return {key: value for key, value in metainfo.items() if is_plain(value)}

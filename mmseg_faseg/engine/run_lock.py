@@ -29,7 +29,7 @@ class RunLockHook(Hook):
         """Takes the lock, in the first process."""
         if not isinstance(runner._train_loop, BaseLoop) or self._file:
             return
-        found = [_lock(self, Path(runner.work_dir, '.lock')) if dist.is_main_process() else None]
+        found = [self._lock(Path(runner.work_dir, '.lock')) if dist.is_main_process() else None]
         dist.broadcast_object_list(found)
         if found[0]:
             raise UserError(
@@ -43,19 +43,18 @@ class RunLockHook(Hook):
             self._file.close()
             self._file = None
 
-
-def _lock(hook: RunLockHook, path: Path) -> str | None:
-    """Locks a file for a hook; or says who has it."""
-    file = path.open('a+')
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.seek(0)
-        return file.read(200).strip() or 'an unknown process'
-    except OSError:  # a file system without locks
+    def _lock(self, path: Path) -> str | None:
+        """Locks a file, or says who has it."""
+        file = path.open('a+')
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            return file.read(200).strip() or 'an unknown process'
+        except OSError:  # a file system without locks
+            return None
+        file.truncate(0)
+        file.write(f'process {os.getpid()} on {socket.gethostname()}\n')
+        file.flush()
+        self._file = file
         return None
-    file.truncate(0)
-    file.write(f'process {os.getpid()} on {socket.gethostname()}\n')
-    file.flush()
-    hook._file = file
-    return None

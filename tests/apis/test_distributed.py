@@ -4,6 +4,7 @@ import json
 import re
 import socket
 import stat
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -46,6 +47,19 @@ def port() -> int:
         return free.getsockname()[1]
 
 
+@pytest.fixture
+def train_by_two(write_config, tmp_path, port):
+    """Trains the tiny config in two processes, with hooks of a test's own."""
+
+    def train(hooks: str, more: str) -> SimpleNamespace:
+        (tmp_path / 'own_hooks.py').write_text(hooks)
+        imports = ('mmseg_faseg', 'own_hooks')
+        config = write_config(tmp_path / 'tiny.py', more, imports=imports)
+        return run_tool('dist_train.sh', config, 2, cwd=tmp_path, PORT=port, PYTHONPATH=tmp_path)
+
+    return train
+
+
 _SPOIL = """
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -63,16 +77,13 @@ class SpoilImage(BaseTransform):
 
 @pytest.mark.subprocess
 @pytest.mark.parametrize('policy', ['skip', 'stop'])
-def test_an_image_with_nan_in_one_process_concerns_both(write_config, tmp_path, port, policy):
-    (tmp_path / 'note_hook.py').write_text(_HOOK + _SPOIL)
-    config = write_config(
-        tmp_path / 'tiny.py',
+def test_an_image_with_nan_in_one_process_concerns_both(train_by_two, tmp_path, policy):
+    result = train_by_two(
+        _HOOK + _SPOIL,
         f"custom_hooks = [dict(type='NoteHook'), dict(type='NonFiniteHook', policy='{policy}')]\n"
         "train_pipeline.insert(2, dict(type='SpoilImage'))\n"
         'train_dataloader.update(dataset=dict(**dataset, pipeline=train_pipeline), batch_size=1)',
-        imports=('mmseg_faseg', 'note_hook'),
     )
-    result = run_tool('dist_train.sh', config, 2, cwd=tmp_path, PORT=port, PYTHONPATH=tmp_path)
     said = r'iteration \d: \S+/images/3.png: 3 of 12288 values of the image are not finite; the'
     if policy == 'stop':
         assert result.returncode != 0
@@ -92,14 +103,8 @@ def test_an_image_with_nan_in_one_process_concerns_both(write_config, tmp_path, 
 
 
 @pytest.mark.subprocess
-def test_two_processes_end_with_equal_weights(write_config, tmp_path, port):
-    (tmp_path / 'note_hook.py').write_text(_HOOK)
-    config = write_config(
-        tmp_path / 'tiny.py',
-        "custom_hooks = [dict(type='NoteHook')]",
-        imports=('mmseg_faseg', 'note_hook'),
-    )
-    result = run_tool('dist_train.sh', config, 2, cwd=tmp_path, PORT=port, PYTHONPATH=tmp_path)
+def test_two_processes_end_with_equal_weights(train_by_two, tmp_path):
+    result = train_by_two(_HOOK, "custom_hooks = [dict(type='NoteHook')]")
     assert result.returncode == 0, result.stderr
     notes = [json.loads((tmp_path / f'rank{rank}.json').read_text()) for rank in (0, 1)]
     assert notes[0]['wrapper'] == 'MMDistributedDataParallel'
@@ -123,18 +128,12 @@ class KilledHook(Hook):
 
 
 @pytest.mark.subprocess
-def test_a_killed_process_ends_all_and_one_process_goes_on(write_config, tmp_path, port):
-    (tmp_path / 'killed_hook.py').write_text(_KILLED_HOOK)
-    config = write_config(
-        tmp_path / 'tiny.py',
-        "custom_hooks = [dict(type='KilledHook')]",
-        imports=('mmseg_faseg', 'killed_hook'),
-    )
-    result = run_tool('dist_train.sh', config, 2, cwd=tmp_path, PORT=port, PYTHONPATH=tmp_path)
+def test_a_killed_process_ends_all_and_one_process_goes_on(train_by_two, write_config, tmp_path):
+    result = train_by_two(_KILLED_HOOK, "custom_hooks = [dict(type='KilledHook')]")
     assert result.returncode != 0
     assert re.search(r'rank +: 1 .*', result.stderr)
     assert 'Signal 9 (SIGKILL)' in result.stderr
-    write_config(config, 'train_dataloader["batch_size"] = 4')
+    config = write_config(tmp_path / 'tiny.py', 'train_dataloader["batch_size"] = 4')
     result = run_tool('train.py', config, '--resume', cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert 'written by 2 processes with 4 images per iteration, now there are 1 with 4' in (

@@ -16,7 +16,8 @@ from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader
 
 from mmseg_faseg.checkpoints.read import read_checkpoint
-from mmseg_faseg.compat.plain_pickles import Unpickler, check_plain, plain_names
+from mmseg_faseg.compat.plain_data import check_plain
+from mmseg_faseg.compat.plain_pickles import Unpickler, plain_names
 from mmseg_faseg.errors import UserError
 
 

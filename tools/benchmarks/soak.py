@@ -24,6 +24,7 @@ import mmseg_faseg  # noqa: F401  before OpenMMLab's packages
 from mmseg_faseg.apis import load_config, test, train
 from mmseg_faseg.checkpoints.latest import newest_whole_checkpoint
 from mmseg_faseg.checkpoints.read import read_checkpoint
+from mmseg_faseg.errors import UserError
 
 ITERATIONS = 40
 OPTIONS = {
@@ -121,8 +122,8 @@ def _damage_the_newest(run: Path, luck: random.Random) -> None:
     """Tears it, flips a byte of it, or empties what points to it."""
     path, _ = newest_whole_checkpoint(run) if run.exists() else (None, [])
     others = [file for file in run.glob('iter_*.pth') if file != path]
-    if path is None or not others:
-        return
+    if path is None or not any(_is_whole(file) for file in others):
+        return  # two damages in a row would leave nothing to go on from
     content = bytearray(path.read_bytes())
     kind = luck.choice(['torn', 'flipped', 'pointer'])
     if kind == 'torn':
@@ -132,6 +133,14 @@ def _damage_the_newest(run: Path, luck: random.Random) -> None:
         path.write_bytes(content)
     else:
         (run / 'last_checkpoint').write_text('')
+
+
+def _is_whole(file: Path) -> bool:
+    try:
+        read_checkpoint(file)
+    except UserError:
+        return False
+    return True
 
 
 def _predict(run: Path, luck: random.Random) -> None:

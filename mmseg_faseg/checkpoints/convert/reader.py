@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...compat.plain_pickles import Unpickler, check_plain, plain_names
-from ...compat.torch_files import one_line
+from ...compat.plain_data import check_plain
+from ...compat.plain_pickles import Unpickler, plain_names
+from ...compat.torch_files import printable
 from ...errors import UserError
 from ..read import check_checkpoint, read_checkpoint
 
@@ -69,7 +70,7 @@ def _read_pickle(path: str) -> Any:
             checkpoint = Unpickler(file, plain_names()).load()
         return check_plain(checkpoint, Path(path).stat().st_size)
     except pickle.UnpicklingError as error:
-        raise UserError(f'{path} is not loaded: {one_line(str(error))}') from None
+        raise UserError(f'{path} is not loaded: {printable(str(error))}') from None
     except Exception as error:  # bytes that are no pickle can end in any error
         raise UserError(
             f'{path} is not loaded: it is cut off or no checkpoint ({type(error).__name__})'

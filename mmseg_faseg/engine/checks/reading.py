@@ -13,7 +13,7 @@ from mmengine.dataset import BaseDataset
 from mmseg.datasets.transforms import LoadAnnotations
 from torch.utils.data import Dataset
 
-from ...datasets.broken_files import damage, one_line, truncation_refused
+from ...datasets.broken_files import damage, first_line, truncation_refused
 from .pairs import REFUSED, WARNED, Expected, Pair
 
 # Transforms of these packages change neither ids nor the number of channels, but for loaders
@@ -177,7 +177,7 @@ def _explain(info: dict, results: dict, step: Callable, error: Exception) -> str
     if found:
         return found
     image = info.get('img_path')
-    reason = one_line(error)
+    reason = first_line(error)
     if 'img' not in results or 'gt_seg_map' not in results:
         file = info.get('seg_map_path') if 'img' in results else image
         return f'{file}: cannot be read ({reason})'
