@@ -116,8 +116,8 @@ class ExactResumeHook(Hook):
 
 def _counts(runner: Runner) -> dict[str, int]:
     processes = dist.get_world_size()
-    loader = runner.train_dataloader
-    images = getattr(loader.batch_sampler, 'batch_size', loader.batch_size) or 1
+    batches = runner.train_dataloader.batch_sampler
+    images = getattr(batches, 'batch_size', 1)
     return dict(images_per_iteration=processes * images, processes=processes)
 
 

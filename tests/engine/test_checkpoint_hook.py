@@ -15,6 +15,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
+from torch.utils.data import DataLoader
 
 from mmseg_faseg.checkpoints.latest import newest_whole_checkpoint
 from mmseg_faseg.checkpoints.plain import make_plain
@@ -50,7 +51,9 @@ class _Score(BaseMetric):
         return dict(mIoU=next(self._scores))
 
 
-def _train(work_dir: Path, scores=range(1, 9), hooks=(), checkpoint=(), **more) -> None:
+def _train(
+    work_dir: Path, scores=range(1, 9), hooks=(), checkpoint=(), train_loader=None, **more
+) -> None:
     loader = dict(
         dataset=[dict(inputs=number) for number in range(8)],
         sampler=dict(type='InfiniteSampler'),
@@ -61,7 +64,7 @@ def _train(work_dir: Path, scores=range(1, 9), hooks=(), checkpoint=(), **more) 
     Runner(
         _OneWeight(),
         str(work_dir),
-        train_dataloader=loader,
+        train_dataloader=train_loader or loader,
         val_dataloader=loader | dict(sampler=dict(type='DefaultSampler', shuffle=False)),
         train_cfg=dict(type='IterBasedTrainLoop', max_iters=ITERATIONS, val_interval=2),
         val_cfg=dict(),
@@ -146,6 +149,25 @@ def test_what_a_kill_left_is_tidied_up_by_the_run_that_goes_on(tmp_path):
     _train(tmp_path, resume=True, load_from=str(tmp_path / 'iter_4.pth'))
     assert not list(tmp_path.glob('.writing*'))
     assert [path.name for path in tmp_path.glob('iter_*')] == ['iter_4.pth']
+
+
+class _Pairs:
+    """A batch sampler that has nothing but batches."""
+
+    sampler = range(8)
+
+    def __iter__(self):
+        return iter([[0, 1], [2, 3], [4, 5], [6, 7]])
+
+    def __len__(self):
+        return 4
+
+
+def test_a_batch_sampler_of_any_kind_trains_and_goes_on(tmp_path):
+    loader = DataLoader([dict(inputs=number) for number in range(8)], batch_sampler=_Pairs())
+    _train(tmp_path, train_loader=loader, checkpoint=dict(max_keep_ckpts=2))
+    _train(tmp_path, train_loader=loader, resume=True, load_from=str(tmp_path / 'iter_3.pth'))
+    assert read_checkpoint(tmp_path / 'iter_4.pth')['meta']['iter'] == 4
 
 
 def test_a_second_run_leaves_the_files_of_the_first_alone(tmp_path):
