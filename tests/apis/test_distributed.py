@@ -102,6 +102,37 @@ def test_an_image_with_nan_in_one_process_concerns_both(train_by_two, tmp_path, 
     assert all(value.isfinite().all() for value in weights.values())
 
 
+_SPOILT_ITERATION = """
+import torch
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+
+@HOOKS.register_module()
+class SpoiltIterationHook(Hook):
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if (runner.rank, runner.iter) == (1, 0):
+            data_batch['inputs'] = [image * torch.nan for image in data_batch['inputs']]
+"""
+
+
+@pytest.mark.subprocess
+def test_accumulated_gradients_are_left_out_by_both_processes(train_by_two, tmp_path):
+    """Gradients of the spoilt iteration wait in one process: nothing tells the other of them."""
+    result = train_by_two(
+        _HOOK + _SPOILT_ITERATION,
+        "custom_hooks = [dict(type='NoteHook'), dict(type='SpoiltIterationHook'),\n"
+        "    dict(type='NonFiniteHook', policy='skip')]\n"
+        "optim_wrapper['accumulative_counts'] = 2",
+    )
+    assert result.returncode == 0, result.stderr
+    notes = [json.loads((tmp_path / f'rank{rank}.json').read_text()) for rank in (0, 1)]
+    assert notes[0]['weights'] == notes[1]['weights']
+    saved = torch.load(tmp_path / 'work_dirs/tiny/iter_4.pth')
+    steps = {int(state['step']) for state in saved['optimizer']['state'].values()}
+    assert steps == {1}  # of two updates the second
+    assert all(value.isfinite().all() for value in saved['state_dict'].values())
+
+
 @pytest.mark.subprocess
 def test_two_processes_end_with_equal_weights(train_by_two, tmp_path):
     result = train_by_two(_HOOK, "custom_hooks = [dict(type='NoteHook')]")

@@ -79,7 +79,7 @@ def test_a_signal_saves_and_the_run_goes_on(number, start, tmp_path, write_confi
     assert (tmp_path / 'work_dirs' / 'tiny' / f'iter_{int(done) + 1}.pth').is_file()
 
 
-def test_a_signal_during_validation(start, tmp_path):
+def test_a_signal_during_validation(start, write_config, tmp_path, monkeypatch):
     ema = "custom_hooks = [dict(type='EMAHook', momentum=0.1)]\n"
     process = start(_ENDLESS.format(iterations=100, val_interval=2, times=1000) + ema)
     _read_until(process, r'Iter\(val\)')
@@ -87,13 +87,19 @@ def test_a_signal_during_validation(start, tmp_path):
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM
     assert 'Traceback' not in output
-    path = tmp_path / 'work_dirs' / 'tiny' / 'iter_2.pth'
-    saved = torch.load(path, weights_only=True)
-    average = saved['ema_state_dict']
-    # As EMAHook saves: the averaged weights in the place of the model's.
-    assert average['steps'] == 2
+    stopped = torch.load(tmp_path / 'work_dirs' / 'tiny' / 'iter_2.pth', weights_only=True)
+    more = _ENDLESS.format(iterations=100, val_interval=2, times=1) + ema
+    more += "train_cfg['max_iters'] = default_hooks['checkpoint']['interval'] = 2\n"
+    config = write_config(tmp_path / 'undisturbed.py', more)
+    call_tool('train.py', config, cwd=tmp_path, monkeypatch=monkeypatch)
+    path = tmp_path / 'work_dirs' / 'undisturbed' / 'iter_2.pth'
+    undisturbed = torch.load(path, weights_only=True)
+    # EMAHook saves averaged weights as the model's, and the model's own beside them.
+    for weights in ('state_dict', 'ema_state_dict'):
+        torch.testing.assert_close(stopped[weights], undisturbed[weights], rtol=0, atol=0)
     weight = 'decode_head.query_feat.weight'
-    assert not torch.equal(saved['state_dict'][weight], average[f'module.{weight}'])
+    own = stopped['ema_state_dict'][f'module.{weight}']
+    assert not torch.equal(stopped['state_dict'][weight], own)
 
 
 _SLOW_HOOK = """
