@@ -1,16 +1,23 @@
 """Two processes on one machine, talking through gloo; the scripts that start them."""
 
 import json
+import os
+import random
 import re
+import signal
 import socket
 import stat
+import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
+from mmseg_faseg.checkpoints.latest import newest_whole_checkpoint
+from mmseg_faseg.checkpoints.read import read_checkpoint
 from tests.helpers.metrics import logged_metrics, metrics_in
-from tests.helpers.tools import run_tool
+from tests.helpers.tools import ended, run_tool, start, tool_command
 
 pytestmark = pytest.mark.skipif(
     torch.cuda.is_available(), reason='there is a GPU: processes would use NCCL, one GPU each'
@@ -173,6 +180,48 @@ def test_a_killed_process_ends_all_and_one_process_goes_on(train_by_two, write_c
     assert (tmp_path / 'work_dirs' / 'tiny' / 'iter_4.pth').is_file()
 
 
+_LONG = """
+train_cfg.update(max_iters={iterations}, val_interval=5)
+param_scheduler[0]['end'] = 1000
+default_hooks['checkpoint'].update(interval=2, max_keep_ckpts=1)
+"""
+
+
+def _children(process):
+    """Processes that it started, the first one first."""
+    stats = (path.read_text() for path in Path('/proc').glob('[0-9]*/stat') if path.exists())
+    parents = [(int(stat.split()[0]), int(stat.rpartition(')')[2].split()[1])) for stat in stats]
+    return sorted(child for child, parent in parents if parent == process.pid)
+
+
+@pytest.mark.subprocess
+@pytest.mark.skipif(
+    not Path('/proc/self/stat').exists(), reason='finds processes as Linux has them'
+)
+@pytest.mark.parametrize('seed', range(int(os.environ.get('KILLS', 1))))
+def test_a_process_killed_at_any_moment(seed, write_config, tmp_path, port):
+    """``KILLS=10`` makes it ten moments."""
+    luck = random.Random(seed)
+    config = write_config(tmp_path / 'tiny.py', _LONG.format(iterations=1000))
+    launcher = start(*tool_command('dist_train.sh'), config, 2, cwd=tmp_path, PORT=port)
+    while len(_children(launcher)) < 2:
+        time.sleep(0.1)
+    time.sleep(luck.uniform(0, 25))
+    rank = luck.randrange(2)
+    os.kill(_children(launcher)[rank], signal.SIGKILL)
+    result = ended(launcher, 60)
+    assert result.returncode != 0
+    assert re.search(rf'rank +: {rank} ', result.stderr)
+    assert 'Signal 9 (SIGKILL)' in result.stderr
+    last, _ = newest_whole_checkpoint(tmp_path / 'work_dirs' / 'tiny')
+    done = read_checkpoint(last)['meta']['iter'] if last else 0
+    for processes, iterations in ((1, done + 2), (2, done + 4)):
+        config = write_config(tmp_path / 'tiny.py', _LONG.format(iterations=iterations))
+        result = run_tool('dist_train.sh', config, processes, '--resume', cwd=tmp_path, PORT=port)
+        assert result.returncode == 0, result.stderr
+        assert (tmp_path / 'work_dirs' / 'tiny' / f'iter_{iterations}.pth').is_file()
+
+
 @pytest.mark.subprocess
 def test_two_processes_give_the_metrics_of_one(trained, tmp_path, port):
     """Five images: the second process gets one of them again, which must not count twice."""
@@ -183,6 +232,86 @@ def test_two_processes_give_the_metrics_of_one(trained, tmp_path, port):
     assert result.returncode == 0, result.stderr
     assert re.search(r'Iter\(test\) \[3/3\]', result.stdout)
     assert metrics_in(tmp_path / 'two') == logged_metrics(trained.work_dir)
+
+
+_EPOCHS = """
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=2, val_interval=2)
+train_dataloader['sampler'] = dict(type='DefaultSampler', shuffle=True)
+param_scheduler = [dict(type='PolyLR', end=4, by_epoch=False)]
+custom_hooks = [dict(type='NoteHook')]
+"""
+
+
+@pytest.fixture
+def noting(write_config, tmp_path):
+    """A config of two epochs, whose processes note their weights and images."""
+    (tmp_path / 'own_hooks.py').write_text(_HOOK)
+    return write_config(tmp_path / 'tiny.py', _EPOCHS, imports=('mmseg_faseg', 'own_hooks'))
+
+
+def _check_notes(folder):
+    """Five images, two processes: each has a batch of two and one of one in an epoch."""
+    notes = [json.loads((folder / f'rank{rank}.json').read_text()) for rank in (0, 1)]
+    assert notes[0]['weights'] == notes[1]['weights']
+    for epoch in (slice(0, 3), slice(3, 6)):
+        seen = {image for note in notes for image in note['images'][epoch]}
+        assert seen == {f'{number}.png' for number in range(5)}
+    assert (folder / 'work_dirs' / 'tiny' / 'iter_4.pth').is_file()
+
+
+@pytest.mark.subprocess
+def test_two_machines(noting, tmp_path, port):
+    """Two launchers that meet at an address, as on two machines."""
+    machines = [
+        start(
+            *tool_command('dist_train.sh'), noting, 1, cwd=tmp_path, PYTHONPATH=tmp_path,
+            NNODES=2, NODE_RANK=number, MASTER_ADDR='127.0.0.1', PORT=port,
+        )
+        for number in (0, 1)
+    ]  # fmt: skip
+    for machine in machines:
+        assert ended(machine).returncode == 0
+    _check_notes(tmp_path)
+
+
+# Starts as many processes as srun would, and says to each what srun says.
+_SRUN = """#!/usr/bin/env python3
+import os, subprocess, sys
+options = dict(word[2:].partition('=')[::2] for word in sys.argv[1:] if word.startswith('--'))
+command = sys.argv[1:]
+while command[0].startswith('--'):
+    command.pop(0)
+tasks = options['ntasks']
+processes = [
+    subprocess.Popen(command, env=os.environ | dict(
+        SLURM_PROCID=str(rank), SLURM_LOCALID=str(rank), SLURM_NTASKS=tasks,
+        SLURM_NTASKS_PER_NODE=options['ntasks-per-node'], SLURM_NODELIST='node[1-2]',
+    ))
+    for rank in range(int(tasks))
+]
+sys.exit(max(abs(process.wait()) for process in processes))
+"""
+
+
+@pytest.fixture
+def slurm(tmp_path):
+    """A folder with stand-ins of SLURM's commands."""
+    folder = tmp_path / 'slurm'
+    folder.mkdir()
+    for name, text in dict(srun=_SRUN, scontrol='#!/bin/sh\necho 127.0.0.1\n').items():
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+    return folder
+
+
+@pytest.mark.subprocess
+def test_two_processes_of_slurm(noting, slurm, tmp_path, port):
+    result = run_tool(
+        'slurm_train.sh', 'part', 'job', noting, cwd=tmp_path, GPUS=2, GPUS_PER_NODE=2,
+        PATH=f'{slurm}:{os.environ["PATH"]}', PYTHONPATH=tmp_path, MASTER_PORT=port,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    _check_notes(tmp_path)
 
 
 @pytest.fixture

@@ -14,11 +14,26 @@ REPOSITORY = Path(__file__).parents[2]
 
 def run(*command: object, cwd: Path, **environment: object) -> SimpleNamespace:
     """Runs a command in ``cwd`` on one thread; its ``returncode``, ``stdout`` and ``stderr``."""
+    return ended(start(*command, cwd=cwd, **environment))
+
+
+def start(*command: object, cwd: Path, **environment: object) -> subprocess.Popen:
+    """Starts a command, for :func:`ended`."""
     env = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHON': sys.executable}
     env.update({name: str(value) for name, value in environment.items()})
-    return subprocess.run(
-        [str(part) for part in command], cwd=cwd, env=env, capture_output=True, text=True
-    )
+    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen([str(part) for part in command], cwd=cwd, env=env, **pipes)
+
+
+def ended(process: subprocess.Popen, seconds: float = 900) -> SimpleNamespace:
+    """Waits for the end of a command, which fails the test if it takes too long."""
+    try:
+        stdout, stderr = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.terminate()  # torchrun passes it on to what it started
+        stdout, stderr = process.communicate(timeout=60)
+        pytest.fail(f'did not end within {seconds} s: {stdout[-2000:]}{stderr[-2000:]}')
+    return SimpleNamespace(returncode=process.returncode, stdout=stdout, stderr=stderr)
 
 
 def call_tool(tool: str, *arguments: object, monkeypatch: pytest.MonkeyPatch, cwd: Path) -> None:
@@ -32,6 +47,10 @@ def call_tool(tool: str, *arguments: object, monkeypatch: pytest.MonkeyPatch, cw
 
 def run_tool(tool: str, *arguments: object, cwd: Path, **environment: object) -> SimpleNamespace:
     """Runs ``tools/{tool}`` as a user would."""
-    path = REPOSITORY / 'tools' / tool
-    launcher = ['bash'] if tool.endswith('.sh') else [sys.executable]
-    return run(*launcher, path, *arguments, cwd=cwd, **environment)
+    return run(*tool_command(tool), *arguments, cwd=cwd, **environment)
+
+
+def tool_command(tool: str) -> list[object]:
+    """What a user types before a tool's arguments."""
+    launcher = 'bash' if tool.endswith('.sh') else sys.executable
+    return [launcher, REPOSITORY / 'tools' / tool]
