@@ -7,6 +7,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 from mmengine.config import Config, ConfigDict
+from mmengine.dataset import DefaultSampler
+from mmengine.registry import DATA_SAMPLERS
 from mmengine.runner import Runner
 
 from mmseg_faseg.engine import SettingsMismatchError
@@ -18,6 +20,15 @@ from mmseg_faseg.engine.checks.pairs import Expected
 def fcn(**settings) -> dict:
     base = dict(type='FCNHead', in_channels=32, in_index=3, channels=8, num_classes=3)
     return base | settings
+
+
+@DATA_SAMPLERS.register_module()
+class OneOfTwoSampler(DefaultSampler):
+    """As in the first of two processes."""
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.world_size = 2
 
 
 EPOCHS = {'train_cfg': dict(type='EpochBasedTrainLoop', max_epochs=1, val_interval=1)}
@@ -137,6 +148,14 @@ REFUSED = {
         {'val_dataloader.sampler.type': 'InfiniteSampler'},
         'val_dataloader.sampler is InfiniteSampler',
     ),
+    'uneven_sampler': (
+        EPOCHS
+        | {
+            'train_dataloader.sampler': dict(type='OneOfTwoSampler', round_up=False),
+            'train_dataloader.batch_size': 1,
+        },
+        'round_up=False gives some of 2 processes more batches of 1',
+    ),
     'empty_loader': (
         EPOCHS
         | {
@@ -215,6 +234,12 @@ def test_warned(start, case, capsys):
 
 
 SOUND = {
+    'samples that differ in number, batches that do not': EPOCHS
+    | {
+        'param_scheduler.0.end': 2,
+        'train_dataloader.sampler': dict(type='OneOfTwoSampler', round_up=False),
+        'train_dataloader.batch_size': 3,
+    },
     'a crop that looks at no labels': {
         'model.decode_head.ignore_index': 11,
         'model.data_preprocessor.seg_pad_val': 11,

@@ -4,6 +4,7 @@ Each check is a generator of what it finds and has the check's name. It looks at
 built, so it does not matter how the config was written.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -134,6 +135,23 @@ def endless_sampler(runner: Runner) -> Iterator[str]:
             )
 
 
+def uneven_sampler(runner: Runner) -> Iterator[str]:
+    """In an epoch of training each process has as many batches as the others."""
+    loop = runner._train_loop
+    sampler = getattr(getattr(loop, 'dataloader', None), 'sampler', None)
+    processes = getattr(sampler, 'world_size', 1)
+    if getattr(sampler, 'round_up', True) or isinstance(loop, IterBasedTrainLoop):
+        return
+    images, batch = len(loop.dataloader.dataset), loop.dataloader.batch_size or 1
+    rounded = math.floor if loop.dataloader.drop_last else math.ceil
+    if rounded(math.ceil(images / processes) / batch) != rounded(images // processes / batch):
+        yield (
+            f'train_dataloader.sampler.round_up=False gives some of {processes} processes more '
+            f'batches of {batch} than others, who wait for ever for the end of {images} images: '
+            'use round_up=True'
+        )
+
+
 def empty_loader(runner: Runner) -> Iterator[str]:
     """There is at least one batch."""
     for name, loop in _loops(runner).items():
@@ -242,6 +260,7 @@ REFUSED: tuple[Check, ...] = (
     image_statistics,
     batch_shape,
     endless_sampler,
+    uneven_sampler,
     empty_loader,
 )
 WARNED: tuple[Check, ...] = (crop_size,)
