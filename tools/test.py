@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> None:
         work_dir_of,
     )
 
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    os.environ.setdefault('LOCAL_RANK', os.environ.get('SLURM_LOCALID', str(args.local_rank)))
     options = parse_options(args.cfg_options)
     if args.config is None:
         cfg = load_stored_config(args.checkpoint, options, trust=args.trust)

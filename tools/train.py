@@ -31,7 +31,7 @@ def parse_args() -> argparse.Namespace:
 def run(args: argparse.Namespace) -> None:
     from mmseg_faseg.apis import load_config, parse_options, train, work_dir_of
 
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    os.environ.setdefault('LOCAL_RANK', os.environ.get('SLURM_LOCALID', str(args.local_rank)))
     options = parse_options(args.cfg_options)
     cfg = load_config(args.config, options)
     cfg.work_dir = work_dir_of(cfg, args.work_dir)

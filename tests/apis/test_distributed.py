@@ -314,6 +314,16 @@ def test_two_processes_of_slurm(noting, slurm, tmp_path, port):
     _check_notes(tmp_path)
 
 
+@pytest.mark.subprocess
+def test_of_two_processes_of_slurm_one_speaks(slurm, tmp_path):
+    result = run_tool(
+        'slurm_train.sh', 'part', 'job', 'none.py', cwd=tmp_path, GPUS=2, GPUS_PER_NODE=2,
+        PATH=f'{slurm}:{os.environ["PATH"]}',
+    )  # fmt: skip
+    assert result.returncode == 2
+    assert len(re.findall('^error: .*none.py', result.stderr, re.MULTILINE)) == 1
+
+
 @pytest.fixture
 def echo(tmp_path):
     """A stand-in for Python and srun that prints its arguments, one per line."""
