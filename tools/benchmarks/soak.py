@@ -2,7 +2,8 @@
 
 Each attempt goes on where the last one stopped, in a process of its own. After each the work dir is
 looked at. When training reaches its end, its weights are compared with those of a run that nothing
-happened to, and training begins anew.
+happened to, and training begins anew. Beside it one long run trains and validates undisturbed: its
+memory, open files and processes must not grow.
 """
 
 import argparse
@@ -12,13 +13,16 @@ import os
 import random
 import shutil
 import signal
+import statistics
 import sys
 import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import torch
+from mmengine.config import Config
 
 import mmseg_faseg  # noqa: F401  before OpenMMLab's packages
 from mmseg_faseg.apis import load_config, test, train
@@ -40,6 +44,7 @@ OPTIONS = {
     'default_hooks.checkpoint.max_keep_ckpts': 2,
     'default_hooks.checkpoint.save_best': 'mIoU',
 }
+_ENDLESS = {'train_cfg.max_iters': 10**6, 'param_scheduler': []}
 fork = multiprocessing.get_context('fork')
 
 
@@ -66,7 +71,7 @@ def main() -> None:
         args.out.write_text(json.dumps(counts, indent=2) + '\n')
 
 
-def soak(folder: Path, luck: random.Random, seconds: float) -> dict[str, int]:
+def soak(folder: Path, luck: random.Random, seconds: float) -> dict[str, Any]:
     """Does what :mod:`this module <tools.benchmarks.soak>` says.
 
     Raises:
@@ -76,22 +81,86 @@ def soak(folder: Path, luck: random.Random, seconds: float) -> dict[str, int]:
     reference = _weights(_train_undisturbed(folder / 'undisturbed'))
     run, counts = folder / 'run', Counter()
     handles = None
-    while time.monotonic() < end:
-        before = _state(run)
-        event = luck.choice(EVENTS)
-        event(run, luck)
-        counts[event.__name__.strip('_')] += 1
-        after = _state(run)
-        _check_nothing_lost(run, before, after, damaged=event is _damage_the_newest)
-        if after['iter'] == ITERATIONS:
-            _check_equal(reference, _weights(run))
-            counts['finished, weights equal to the undisturbed run'] += 1
-            shutil.rmtree(run)
-        found = _handles_and_processes()
-        handles = handles or found
-        if found != handles:
-            raise BrokenPromiseError(f'open files and processes: {handles} at first, now {found}')
-    return dict(counts)
+    with LongRun(folder / 'long') as long_run:
+        while time.monotonic() < end:
+            long_run.look()
+            before = _state(run)
+            event = luck.choice(EVENTS)
+            event(run, luck)
+            counts[event.__name__.strip('_')] += 1
+            after = _state(run)
+            _check_nothing_lost(run, before, after, damaged=event is _damage_the_newest)
+            if after['iter'] == ITERATIONS:
+                _check_equal(reference, _weights(run))
+                counts['finished, weights equal to the undisturbed run'] += 1
+                shutil.rmtree(run)
+            found = _handles_and_processes()
+            handles = handles or found
+            if found != handles:
+                raise BrokenPromiseError(
+                    f'open files and processes: {handles} at first, now {found}'
+                )
+        return dict(counts) | long_run.end()
+
+
+class LongRun:
+    """Training without an end, whose memory, open files and processes are looked at."""
+
+    def __init__(self, run: Path) -> None:
+        self._run = run
+        self._process = _start(_attempt, run, _ENDLESS)
+        self._seen: list[tuple[int, int, int]] = []
+
+    def look(self) -> None:
+        """Notes what it takes: bytes in memory, open files, processes."""
+        if not self._process.is_alive():
+            raise BrokenPromiseError(f'the long run ended: {_log(self._run)}')
+        proc = Path('/proc', str(self._process.pid))
+        pages = int((proc / 'statm').read_text().split()[1])
+        children = len((proc / 'task' / proc.name / 'children').read_text().split())
+        files = len(list((proc / 'fd').iterdir()))
+        self._seen.append((pages * os.sysconf('SC_PAGE_SIZE'), files, children))
+
+    def end(self) -> dict[str, Any]:
+        """Ends it by a signal; what it did and took.
+
+        Raises:
+            BrokenPromiseError: It took more and more, or did not save a checkpoint.
+        """
+        _end(self._process, signal.SIGTERM)
+        iterations = _state(self._run)['iter']
+        if self._process.exitcode != 128 + signal.SIGTERM or not iterations:
+            raise BrokenPromiseError(f'the long run did not save at its end: {_log(self._run)}')
+        check_flat(self._seen)
+        memory = [round(seen[0] / 2**20) for seen in self._seen]
+        return {'iterations of the long run': iterations, 'its memory in MiB': memory}
+
+    def __enter__(self) -> 'LongRun':
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.is_alive():
+            _end(self._process, signal.SIGKILL)
+
+
+def check_flat(seen: list[tuple[int, int, int]]) -> None:
+    """Compares the last third of what a run took with the third before, by their medians.
+
+    Args:
+        seen: Bytes in memory, open files and processes, at several times.
+
+    Raises:
+        BrokenPromiseError: Memory grew by more than 2 %, or files or processes at all.
+    """
+    third = len(seen) // 3
+    if not third:
+        return
+    before, after = (
+        [statistics.median(column) for column in zip(*part, strict=True)]
+        for part in (seen[-2 * third : -third], seen[-third:])
+    )
+    if after[0] > 1.02 * before[0] or after[1] > before[1] or after[2] > before[2]:
+        raise BrokenPromiseError(f'memory, files, processes of a run: {before}, then {after}')
 
 
 def _kill(run: Path, luck: random.Random) -> None:
@@ -155,14 +224,14 @@ def _predict(run: Path, luck: random.Random) -> None:
 EVENTS = [_kill, _kill, _kill_while_saving, _signal, _damage_the_newest, _predict]
 
 
-def _config(run: Path):
-    cfg = load_config('mmseg_faseg::faseg_toy.py', dict(OPTIONS))
+def _config(run: Path, options: dict | None = None) -> Config:
+    cfg = load_config('mmseg_faseg::faseg_toy.py', OPTIONS | (options or {}))
     cfg.work_dir = str(run)
     return cfg
 
 
-def _attempt(run: Path) -> None:
-    train(_config(run), resume=True)
+def _attempt(run: Path, options: dict | None = None) -> None:
+    train(_config(run, options), resume=True)
 
 
 def _test(run: Path, path: Path) -> None:
@@ -179,7 +248,7 @@ def _start(target, run: Path, *arguments) -> multiprocessing.Process:
 
 def _logged(target, run: Path, *arguments) -> None:
     os.setsid()  # so that its workers end with it
-    with run.with_name('log.txt').open('a') as log:
+    with _log_of(run).open('a') as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
     target(run, *arguments)
@@ -205,7 +274,11 @@ def _train_undisturbed(run: Path) -> Path:
 
 
 def _log(run: Path) -> str:
-    return run.with_name('log.txt').read_text()[-2000:]
+    return _log_of(run).read_text()[-2000:]
+
+
+def _log_of(run: Path) -> Path:
+    return run.with_name(f'{run.name}.txt')
 
 
 def _state(run: Path) -> dict:
