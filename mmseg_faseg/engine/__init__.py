@@ -12,6 +12,7 @@ from .run_lock import RunLockHook
 from .run_start import RunStartHook
 from .runner import ReadableRunner
 from .settings_check import SettingsCheckHook, SettingsMismatchError
+from .sharded_runner import ShardedRunner
 from .stop_signals import StopSignalHook
 from .time_limit import TimeLimitHook
 from .unlabelled import UnlabelledTestError, UnlabelledTestHook
@@ -34,6 +35,7 @@ __all__ = [
     'RunStartHook',
     'SettingsCheckHook',
     'SettingsMismatchError',
+    'ShardedRunner',
     'StopSignalHook',
     'TimeLimitHook',
     'UnlabelledTestError',

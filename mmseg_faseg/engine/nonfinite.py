@@ -18,6 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ..errors import UserError
 from ..models.losses import MaskLosses
 from ..models.ops.finite import nonfinite
+from ..sharding import gathered, own_part
 from .failed_batch import images_of, samples_of, save_batch
 
 _POLICIES = ('stop', 'skip')
@@ -146,7 +147,8 @@ class NonFiniteHook(Hook):
         scaler = getattr(runner.optim_wrapper, 'loss_scaler', None)
         if gradients and not (scaler is not None and scaler.is_enabled()):
             grads = [p.grad for p in runner.model.parameters() if p.grad is not None]
-            flags.append(nn.utils.get_total_norm(grads, torch.inf).isfinite())
+            norm = nn.utils.get_total_norm([own_part(grad) for grad in grads], torch.inf)
+            flags.append(norm.isfinite())
         bad = (~torch.stack([flag.to(values[0].device) for flag in flags]).all()).to(values[0])
         if self._faults:
             bad = torch.ones_like(bad)
@@ -173,7 +175,7 @@ class NonFiniteHook(Hook):
         rank = f'_rank_{dist.get_rank()}' if dist.get_world_size() > 1 else ''
         file = Path(runner.work_dir, f'nonfinite_iter_{iteration}{rank}.pth')
         message = f'iteration {iteration}: {what}'
-        weights = model.state_dict() if stops else None
+        weights = gathered(model.state_dict()) if stops else None
         save_batch(file, self._batch, iteration, found[1], weights)
         if self.policy == 'skip' and stops:
             message = f'{message}; {self._in_a_row} iterations in a row'

@@ -5,11 +5,9 @@ import os
 import random
 import re
 import signal
-import socket
 import stat
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -45,26 +43,6 @@ class NoteHook(Hook):
         note = dict(weights=digest.hexdigest(), images=self.images, wrapper=wrapper)
         Path(f'rank{runner.rank}.json').write_text(json.dumps(note))
 """
-
-
-@pytest.fixture
-def port() -> int:
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        return free.getsockname()[1]
-
-
-@pytest.fixture
-def train_by_two(write_config, tmp_path, port):
-    """Trains the tiny config in two processes, with hooks of a test's own."""
-
-    def train(hooks: str, more: str) -> SimpleNamespace:
-        (tmp_path / 'own_hooks.py').write_text(hooks)
-        imports = ('mmseg_faseg', 'own_hooks')
-        config = write_config(tmp_path / 'tiny.py', more, imports=imports)
-        return run_tool('dist_train.sh', config, 2, cwd=tmp_path, PORT=port, PYTHONPATH=tmp_path)
-
-    return train
 
 
 _SPOIL = """

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from ...sharding import own_part
+
 
 def nonfinite(tensors: Mapping[str, Tensor]) -> str | None:
     """Counts the tensors that hold NaN or infinity and names the first, with one transfer.
@@ -16,7 +18,7 @@ def nonfinite(tensors: Mapping[str, Tensor]) -> str | None:
         Such as ``'2 of 310 tensors, first conv.weight (1 of 64 values)'``; None if all are finite.
     """
     floats = {
-        name: tensor
+        name: own_part(tensor)
         for name, tensor in tensors.items()
         if torch.is_floating_point(tensor) and not tensor.is_meta and tensor.numel()
     }

@@ -1,0 +1,41 @@
+"""Tensors that processes share: each holds a part."""
+
+from typing import Any
+
+from mmengine import dist
+from mmengine.utils import apply_to
+from torch import Tensor
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+
+def own_part(tensor: Tensor) -> Tensor:
+    """What this process holds of a tensor."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def gathered(state: Any) -> Any:
+    """Whole tensors on the host in the first process, and empty ones in the others.
+
+    Args:
+        state: Nested dicts and lists, the same in all processes, all of which have to call this.
+    """
+
+    def gather(shared: DTensor) -> Tensor:
+        whole = shared.full_tensor()
+        return whole.cpu() if dist.is_main_process() else whole.new_empty(0)
+
+    return apply_to(state, lambda value: isinstance(value, DTensor), gather)
+
+
+def shared(value: Any, like: Tensor) -> Any:
+    """The part for this process of what each process has whole.
+
+    Args:
+        value: A tensor of the same shape as ``like``; anything else stays what it is.
+        like: Of its parts.
+    """
+    fits = isinstance(value, Tensor) and isinstance(like, DTensor) and value.shape == like.shape
+    if not fits:
+        return value
+    value = value.to(like.device)
+    return distribute_tensor(value, like.device_mesh, like.placements, src_data_rank=None)
