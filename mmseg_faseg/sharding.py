@@ -13,16 +13,17 @@ def own_part(tensor: Tensor) -> Tensor:
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
-def gathered(state: Any) -> Any:
-    """Whole tensors on the host in the first process, and empty ones in the others.
+def gathered(state: Any, everywhere: bool = False) -> Any:
+    """Whole tensors, on the host.
 
     Args:
         state: Nested dicts and lists, the same in all processes, all of which have to call this.
+        everywhere: Or else in the first process only, and empty tensors in the others.
     """
 
-    def gather(shared: DTensor) -> Tensor:
-        whole = shared.full_tensor()
-        return whole.cpu() if dist.is_main_process() else whole.new_empty(0)
+    def gather(part: DTensor) -> Tensor:
+        whole = part.full_tensor()
+        return whole.cpu() if everywhere or dist.is_main_process() else whole.new_empty(0)
 
     return apply_to(state, lambda value: isinstance(value, DTensor), gather)
 

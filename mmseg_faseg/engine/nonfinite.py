@@ -175,7 +175,7 @@ class NonFiniteHook(Hook):
         rank = f'_rank_{dist.get_rank()}' if dist.get_world_size() > 1 else ''
         file = Path(runner.work_dir, f'nonfinite_iter_{iteration}{rank}.pth')
         message = f'iteration {iteration}: {what}'
-        weights = gathered(model.state_dict()) if stops else None
+        weights = gathered(model.state_dict(), everywhere=True) if stops else None
         save_batch(file, self._batch, iteration, found[1], weights)
         if self.policy == 'skip' and stops:
             message = f'{message}; {self._in_a_row} iterations in a row'

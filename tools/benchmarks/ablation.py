@@ -61,7 +61,7 @@ def ablate(configs: Sequence[Config], seeds: Sequence[int], work_dir: str, jobs:
     if len(rows) < len(configs):
         raise UserError(f'each file needs a name of its own, got {[c.filename for c in configs]}')
     runs: Runs = {}
-    for (row, cfg), seed in itertools.product(rows.items(), dict.fromkeys(seeds)):
+    for seed, (row, cfg) in itertools.product(dict.fromkeys(seeds), rows.items()):
         own = dict(work_dir=str(Path(work_dir, row, f'seed{seed}')), randomness=dict(seed=seed))
         runs[row, seed] = Config(cfg.to_dict() | own)
         _check_unclaimed(runs[row, seed])

@@ -4,7 +4,7 @@ _base_ = './scratch_1500.py'
 optim_wrapper = dict(
     _delete_=True,
     type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=4e-4, weight_decay=0.05),
+    optimizer=dict(type='AdamW', lr=4e-4, weight_decay=0.05, fused=True),
     clip_grad=dict(max_norm=0.01, norm_type=2),
     constructor='FASegOptimWrapperConstructor',
     paramwise_cfg=dict(backbone_lr_mult=0.1),
