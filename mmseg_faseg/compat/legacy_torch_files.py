@@ -39,7 +39,8 @@ def read_legacy(file: IO[bytes], size: int, move: Callable) -> Any:
     start = file.tell()
     Unpickler(file, names_with_tensors(), absent).load()
     keys = Unpickler(file, {}).load()
-    if not isinstance(keys, list) or sorted(map(str, keys)) != sorted(memories):
+    listed = isinstance(keys, list) and all(type(key) in (str, int) for key in keys)
+    if not listed or sorted(map(str, keys)) != sorted(memories):
         raise pickle.UnpicklingError('the list of its tensors is not that of their memory')
     if sum(memory.bytes.nbytes() for memory in memories.values()) > size - file.tell():
         raise EOFError

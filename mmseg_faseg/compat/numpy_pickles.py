@@ -118,7 +118,7 @@ def from_buffer(
     """Stands in for ``_frombuffer``, which protocol 5 writes."""
     if order == 'K' and axis_order is not None:
         values = _array(data, number_type, shape, 'C')
-        if not isinstance(axis_order, tuple) or sorted(axis_order) != list(range(values.ndim)):
+        if not is_shape(axis_order) or sorted(axis_order) != list(range(values.ndim)):
             raise pickle.UnpicklingError(f'an array has its axes in the order {_short(axis_order)}')
         return values.transpose(axis_order)
     return _array(data, number_type, shape, 'F' if order == 'F' else 'C')

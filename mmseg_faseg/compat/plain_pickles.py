@@ -6,6 +6,7 @@ which stand for functions of ours. What it returns has still to be looked at as 
 by :mod:`mmseg_faseg.compat.plain_data`.
 """
 
+import io
 import pickle
 import pickletools
 from collections import Counter, OrderedDict
@@ -87,6 +88,13 @@ def _list(items: Any) -> Iterable:
     return items
 
 
+def word(value: Any) -> str:
+    """A name; anything else may be endless as soon as it is written out."""
+    if type(value) is not str:
+        raise pickle.UnpicklingError(f'a {type(value).__name__} stands where a name belongs')
+    return value
+
+
 def _complex(real: Any, imaginary: Any) -> complex:
     return complex(float(real), float(imaginary))
 
@@ -102,7 +110,7 @@ def _attribute(owner: Any, name: Any) -> Name:
     """Stands in for ``getattr``, with which MMEngine mentions its statistics."""
     if not isinstance(owner, Name) or not (owner.function is None or owner.name == HISTORY_BUFFER):
         raise pickle.UnpicklingError('asks for builtins.getattr')
-    return Name(f'{owner.name}.{name}')
+    return Name(f'{owner.name}.{word(name)}')
 
 
 class Unpickler:
@@ -124,6 +132,7 @@ class Unpickler:
         self._stack: list[Any] = []
         self._outer: list[list[Any]] = []  # stacks below the marks
         self._memo: dict[int, Any] = {}
+        self._unfilled: dict[int, list[int]] = {}  # where in the memo arrays are, by their ids
 
     def load(self) -> Any:
         """What the pickle holds; :func:`.plain_data.check_plain` has still to see it.
@@ -132,7 +141,8 @@ class Unpickler:
             pickle.UnpicklingError: It asks for something else than data.
             Exception: Any other, where bytes are no pickle.
         """
-        for step, (instruction, argument, _) in enumerate(pickletools.genops(self._file)):
+        steps = pickletools.genops(_Within(self._file))
+        for step, (instruction, argument, _) in enumerate(steps):
             if step > _MAX_STEPS:
                 raise pickle.UnpicklingError(f'it takes more than {_MAX_STEPS:,} steps to read')
             name = instruction.name
@@ -169,10 +179,12 @@ class Unpickler:
         self._stack.append(self._memo[index])
 
     def _put(self, index: int) -> None:
-        self._memo[index] = self._stack[-1]
+        self._memo[index] = value = self._stack[-1]
+        if type(value) is Array:
+            self._unfilled.setdefault(id(value), []).append(index)
 
     def _memoize(self, _: Any) -> None:
-        self._memo[len(self._memo)] = self._stack[-1]
+        self._put(len(self._memo))
 
     def _append(self, _: Any) -> None:
         self._extend([self._stack.pop()])
@@ -211,7 +223,7 @@ class Unpickler:
 
     def _stack_global(self, _: Any) -> None:
         name, module = self._stack.pop(), self._stack.pop()
-        self._find(f'{module}.{name}')
+        self._find(f'{word(module)}.{word(name)}')
 
     def _find(self, name: str) -> None:
         found = self._names.get(name)
@@ -235,12 +247,28 @@ class Unpickler:
             raise pickle.UnpicklingError(f'sets the state of a {type(built).__name__}')
         if type(built) is Array:
             self._stack[-1] = plain = built.plain()
-            self._memo.update((i, plain) for i, value in self._memo.items() if value is built)
+            for index in self._unfilled.pop(id(built), ()):
+                if self._memo[index] is built:
+                    self._memo[index] = plain
 
     def _persistent(self, _: Any) -> None:
         if self._storage is None:
             raise pickle.UnpicklingError('it mentions memory of tensors')
         self._stack.append(self._storage(self._stack.pop()))
+
+
+class _Within:
+    """A file that is asked for no more than it has: reading allocates what it is asked for."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.tell, self.readline = file.tell, file.readline
+        at = file.tell()
+        self._end = file.seek(0, io.SEEK_END)
+        file.seek(at)
+
+    def read(self, size: int) -> bytes:
+        return self._file.read(size if size < 256 else min(size, self._end - self.tell()))
 
 
 _VALUES = {

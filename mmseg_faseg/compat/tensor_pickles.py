@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from .numpy_pickles import is_shape
-from .plain_pickles import Name, plain_names
+from .plain_pickles import Name, plain_names, word
 
 CHUNK = 2**24  # bytes that are read at once
 _DEVICE = re.compile(r'[a-z]{2,10}(:\d{1,4})?')
@@ -138,8 +138,8 @@ def _size(sizes: Any = ()) -> torch.Size:
 
 
 def _device(kind: Any, index: Any = None) -> torch.device:
-    name = kind if index is None else f'{kind}:{index}'
-    if not isinstance(name, str) or not _DEVICE.fullmatch(name):
+    name = word(kind) if type(index) is not int else f'{word(kind)}:{index}'
+    if not _DEVICE.fullmatch(name):
         raise pickle.UnpicklingError('a device has no name of one')
     return torch.device(name)
 

@@ -108,6 +108,31 @@ def laughs(levels: int) -> bytes:
     return b'\x80\x02' + body + b'.'
 
 
+def nested(levels: int) -> list:
+    """What :func:`laughs` pickles: small as long as nobody writes it out or compares it."""
+    value: list = []
+    for _ in range(levels):
+        value = [value] * 10
+    return value
+
+
+def laughing_names() -> dict[str, bytes]:
+    """Such a list in the place of a name."""
+    body, last = laughs(8)[2:-1], b'h\x07'
+    axes = (np.zeros((2, 2), order='F').__reduce_ex__(5)[0], bytearray(8), np.dtype('f8'), ())
+    return {
+        'laughing module': b'\x80\x04' + body + b'\x8c\x01x\x93.',
+        'laughing name': b'\x80\x04\x8c\x01x' + body + b'\x93.',
+        'laughing attribute': b'\x80\x02'
+        + body
+        + b'cbuiltins\ngetattr\ncnumpy\nx\n'
+        + last
+        + b'\x86R.',
+        'laughing device': b'\x80\x02' + body + b'ctorch\ndevice\n' + last + b'\x85R.',
+        'laughing axes': pickle.dumps(Call(*axes, 'K', (nested(12), nested(12))), 5),
+    }
+
+
 def scalar_pickle() -> bytes:
     """A numpy scalar whose type claims another size than its bytes have."""
     dtype = Call(np.dtype, 'V8', False, True, state=(3, '|', None, None, None, -8, 1, 0))
@@ -154,6 +179,7 @@ def pickles() -> dict[str, bytes]:
         'deep': deep(100_000),
         'deep tuples': deep(100_000, b')', b'\x86'),
         'laughs': laughs(12),
+        **laughing_names(),
         'cycle': b'\x80\x02]q\0h\0a.',
         'memo': b'\x80\x02Nr\xff\xff\xff\xff.',
         'long': b'\x80\x02\x8b\xff\xff\xff\x7f.',
@@ -215,6 +241,8 @@ def damaged() -> Iterator[tuple[str, bytes]]:
     yield 'twice', twice.getvalue()
     legacy = saved(sound(), _use_new_zipfile_serialization=False)
     yield 'torn legacy', legacy[:-20]
+    before = [0x1950A86A20F9469CFC6C, 1001, {}, {}]
+    yield 'laughing keys', b''.join(pickle.dumps(v, 2) for v in before) + laughs(8)
     yield 'legacy call', pickle.dumps(Call(os.system, f'touch {MARK}'), 2)
 
 

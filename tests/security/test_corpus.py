@@ -1,8 +1,11 @@
 """No file runs code, writes, or ends in anything but one line."""
 
 import os
+import pickle
 import subprocess
+import tracemalloc
 
+import numpy as np
 import pytest
 import torch
 
@@ -39,8 +42,12 @@ def readers(name):
 def test_a_hostile_file_is_refused_in_one_line(name, tmp_path):
     (tmp_path / name).write_bytes(CORPUS[name])
     for read in readers(name):
+        tracemalloc.start()
         with pytest.raises(UserError) as error:
             read()
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 100 * len(CORPUS[name]) + 2**24
         message = str(error.value)
         assert name in message
         assert len(message.splitlines()) == 1
@@ -61,6 +68,13 @@ def test_a_sound_file_is_not(tmp_path):
         assert read_checkpoint(tmp_path / f'{number}.pth')['state_dict']
 
 
+def test_many_arrays_take_as_many_steps(tmp_path):
+    """A search of all that was read, for each array, would take minutes."""
+    arrays = {str(number): np.arange(1) for number in range(50_000)}
+    (tmp_path / 'many.pkl').write_bytes(pickle.dumps(dict(model=arrays), 2))
+    assert len(read_released('many.pkl')) == 50_000
+
+
 @pytest.mark.parametrize(
     ('name', 'reason'),
     [
@@ -79,6 +93,11 @@ def test_a_sound_file_is_not(tmp_path):
         ('deep.pth', 'nested more than 100 deep'),
         ('cycle.pth', 'contains itself'),
         ('laughs.pth', 'its contents have .* bytes or more'),
+        ('laughing module.pth', 'a list stands where a name belongs'),
+        ('laughing name.pth', 'a list stands where a name belongs'),
+        ('laughing attribute.pth', 'a list stands where a name belongs'),
+        ('laughing device.pth', 'a list stands where a name belongs'),
+        ('laughing axes.pkl', 'has its axes in the order tuple'),
         ('tensor of expanded.pth', 'its contents have .* bytes or more'),
         ('tensor of offset.pth', 'does not lie within its 64 numbers'),
         ('tensor of larger memory.pth', 'no record .* of its size'),
