@@ -35,8 +35,7 @@ def shared(value: Any, like: Tensor) -> Any:
         value: A tensor of the same shape as ``like``; anything else stays what it is.
         like: Of its parts.
     """
-    fits = isinstance(value, Tensor) and isinstance(like, DTensor) and value.shape == like.shape
-    if not fits:
+    if not isinstance(value, Tensor) or not isinstance(like, DTensor) or value.shape != like.shape:
         return value
     value = value.to(like.device)
     return distribute_tensor(value, like.device_mesh, like.placements, src_data_rank=None)

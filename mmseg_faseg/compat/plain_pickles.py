@@ -11,7 +11,7 @@ import pickle
 import pickletools
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from typing import IO, Any, NamedTuple, NoReturn
+from typing import IO, Any, NamedTuple, NoReturn, cast
 
 from mmengine.logging import HistoryBuffer
 
@@ -141,7 +141,7 @@ class Unpickler:
             pickle.UnpicklingError: It asks for something else than data.
             Exception: Any other, where bytes are no pickle.
         """
-        steps = pickletools.genops(_Within(self._file))
+        steps = pickletools.genops(cast(IO[bytes], _Within(self._file)))
         for step, (instruction, argument, _) in enumerate(steps):
             if step > _MAX_STEPS:
                 raise pickle.UnpicklingError(f'it takes more than {_MAX_STEPS:,} steps to read')

@@ -143,12 +143,9 @@ def blocks_of(backbone: nn.Module) -> list[nn.Module]:
 
 def _is_stage(module: nn.Module) -> bool:
     """Whether something made of parts repeats in it; layers repeat within blocks, too."""
-    for part in module.modules():
-        kinds = (
-            [type(member) for member in part if any(member.children())]
-            if isinstance(part, _LISTS)
-            else []
-        )
+    lists = (part for part in module.modules() if isinstance(part, _LISTS))
+    for part in lists:
+        kinds = [type(member) for member in part if next(member.children(), None) is not None]
         if len(kinds) > len(set(kinds)):
             return True
     return False
