@@ -4,7 +4,7 @@
 selection of the tests in it without and with optional packages, and writes a row each into the
 table of ``docs/compatibility.md``. A part of it::
 
-    nox -s compat -k 'onedl and 2.13.0'
+    nox -s compat -k onedl
 
 An environment is made with the Python that runs nox, or those named by ``PYTHONS``, and kept for
 the next time. What a session cannot install is a row too, with the last line that was printed.

@@ -98,8 +98,10 @@ install_torch() {
 
 install_stack() {
     say "Installing the packages of $stack"
-    # The other stack's are the same folders: they go first.
-    venv -m pip uninstall --yes --quiet "${others[@]}" 2>/dev/null
+    # The other stack's are the same folders: where one of them is, files of ours may be missing.
+    if venv -m pip freeze | grep -qE "^($(IFS='|' && echo "${others[*]}"))=="; then
+        venv -m pip uninstall --yes --quiet "${others[@]}" "${packages[@]}" "$mmcv_name" 2>/dev/null
+    fi
     pip --constraint "$constraints" "${packages[@]}" ftfy regex
     # Released in step with torch: 0.28 goes with 2.13, 0.26 with 2.11. Its compiled operators need
     # CUDA libraries, but only its Python parts are used here, so it comes without dependencies.
@@ -122,7 +124,7 @@ install_lite() {
     local lite fresh=()
     lite=$(pinned "$mmcv_name" | sed 's/^mmcv/mmcv-lite/')
     if mmcv_is_lite && [ "$(venv -m pip freeze | grep -E '^(onedl-)?mmcv')" = "$lite" ]; then return; fi
-    say "Installing $lite, without operators"
+    say "Installing $lite without operators"
     [ "$stack" = openmmlab ] || fresh=(--no-cache-dir --no-binary "$mmcv_name")
     replace_mmcv "${fresh[@]}" "$lite"
 }
@@ -184,12 +186,15 @@ install_plugin() {
         pip --no-build-isolation --constraint "$constraints" --editable '.[tests,timm]'
         return
     fi
-    # What it requires but for OpenMMLab's packages, whose place the fork has.
-    pip --no-build-isolation --no-deps --editable .
-    venv -c 'from importlib.metadata import requires
-print(*(r.split(";")[0] for r in requires("mmseg_faseg") if not r.startswith("mm")), sep="\n")' \
+    # What setup.cfg requires but for OpenMMLab's packages, whose place the fork has.
+    venv -c 'from configparser import ConfigParser
+setup = ConfigParser()
+setup.read("setup.cfg")
+lists = setup["options"]["install_requires"], *setup["options.extras_require"].values()
+print(*(line for line in "\n".join(lists).split("\n") if not line.startswith("mm")), sep="\n")' \
         >"$env/requirements.txt"
     pip --constraint "$constraints" --requirement "$env/requirements.txt"
+    pip --no-build-isolation --no-deps --editable .
 }
 
 case "$mmcv" in
