@@ -74,7 +74,8 @@ def audit(session: nox.Session) -> None:
     A package that the service does not know fails the session: it was not looked at.
     """
     session.install('pip-audit>=2.10,<3')
-    freeze = ('.venv/bin/python', '-m', 'pip', 'freeze', '--exclude-editable')
+    # all but pip, which is that of the Python
+    freeze = '.venv/bin/python -m pip freeze --all --exclude pip --exclude-editable'.split()
     pins = Path(session.create_tmp()) / 'pins.txt'
     # 2.13.0+cpu is a build of 2.13.0
     installed = session.run(*freeze, external=True, silent=True)
