@@ -75,7 +75,8 @@ def audit(session: nox.Session) -> None:
     """
     session.install('pip-audit>=2.10,<3')
     # all but pip, which is that of the Python
-    freeze = '.venv/bin/python -m pip freeze --all --exclude pip --exclude-editable'.split()
+    freeze = ['.venv/bin/python', '-m', 'pip', 'freeze', '--all', '--exclude=pip']
+    freeze.append('--exclude-editable')
     pins = Path(session.create_tmp()) / 'pins.txt'
     # 2.13.0+cpu is a build of 2.13.0
     installed = session.run(*freeze, external=True, silent=True)
