@@ -3,14 +3,16 @@
 # make test-fast  the tests that need neither a process, a full-size model, a compiler nor a GPU
 # make test-nightly  the sweeps
 # make lint       ruff and mypy
+# make compat     the tests of noxfile.py with either stack and several torch, in docs/compatibility.md
+# make audit      asks pip-audit about what .venv has, but for tools/audit.txt
 # make env        only the environment, .venv, which each of the above completes first
-#                 (MMCV=compiled: with the compiled operators of mmcv)
+#                 (MMCV=compiled: with the compiled operators of mmcv; STACK=onedl: with the fork)
 #
 # Tests run in JOBS processes of one thread each.
 JOBS ?= 2
 PYTEST = .venv/bin/python -m pytest -n $(JOBS) --dist worksteal
 
-.PHONY: demo test test-fast test-nightly lint env
+.PHONY: demo test test-fast test-nightly lint compat audit env
 
 demo: env
 	.venv/bin/python tools/demo.py
@@ -28,6 +30,12 @@ lint: env
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+
+compat: env
+	.venv/bin/nox -s compat
+
+audit: env
+	.venv/bin/nox -s audit
 
 env:
 	@tools/install.sh

@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+import warnings
 from configparser import ConfigParser
 
 import pytest
@@ -44,7 +45,7 @@ def test_it_parses(file):
 def test_targets_are_rules_of_the_makefile():
     for target in TARGETS:
         assert re.search(rf'^{target}:', MAKEFILE, re.M), target
-    assert {'env', 'lint', 'test', 'test-fast', 'test-nightly', 'demo'} <= TARGETS
+    assert {'env', 'lint', 'test', 'test-fast', 'test-nightly', 'demo', 'compat'} <= TARGETS
 
 
 @pytest.mark.parametrize('file', [*PAGES, REPOSITORY / '.ci/run'], ids=lambda file: file.name)
@@ -86,7 +87,7 @@ def test_every_tool_of_lint_and_tests_is_an_extra():
     setup.read(REPOSITORY / 'setup.cfg')
     extras = set(re.findall(r'^[\w-]+', setup['options.extras_require']['tests'], re.M))
     tools = set(re.findall(r'\.venv/bin/(?:python -m )?(\w+)', MAKEFILE)) - {'python'}
-    assert tools == {'pytest', 'ruff', 'mypy'}
+    assert tools == {'pytest', 'ruff', 'mypy', 'nox'}
     assert {*tools, 'pytest-xdist', 'pyyaml'} <= extras
 
 
@@ -95,6 +96,19 @@ def test_make_env_installs_every_extra():
     setup.read(REPOSITORY / 'setup.cfg')
     installed = re.search(r"'\.\[(.*)\]'", (REPOSITORY / 'tools/install.sh').read_text())[1]
     assert set(installed.split(',')) == set(setup['options.extras_require'])
+
+
+@pytest.mark.parametrize('category', [DeprecationWarning, PendingDeprecationWarning, FutureWarning])
+def test_a_deprecation_in_our_code_fails_its_test(category):
+    """Of what it calls, and so attributed to the caller."""
+
+    def deprecated():
+        warnings.warn('use another', category, stacklevel=2)
+
+    for module in ('mmseg_faseg.models.x', 'tools.x', 'tests.x', '__main__'):
+        with pytest.raises(category):
+            exec('deprecated()', dict(__name__=module, deprecated=deprecated))
+    exec('deprecated()', dict(__name__='mmdet.models.x', deprecated=deprecated))
 
 
 def test_fast_leaves_out_every_mark():

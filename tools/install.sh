@@ -6,8 +6,12 @@
 #   MMCV=compiled tools/install.sh           mmcv with its operators, compiled here (C++ compiler)
 #   MMCV=lite tools/install.sh               mmcv-lite, in place of an mmcv with operators too
 #   FORCE_CUDA=0 MMCV=compiled tools/install.sh   ... without CUDA operators, although nvcc is there
+#   STACK=onedl tools/install.sh             the maintained fork of OpenMMLab's packages in their place
+#   STACK=openmmlab tools/install.sh         and back
+#   VENV=/tmp/another tools/install.sh       another folder than .venv
 #
-# Without MMCV, an mmcv whose operators work is kept, and elsewhere mmcv-lite is installed.
+# Without MMCV, an mmcv whose operators work is kept, and elsewhere mmcv-lite is installed. Without
+# STACK, the stack that is there is kept, and elsewhere OpenMMLab's is installed.
 # A torch that the interpreter already has (a CUDA build, say) is kept and shared with .venv.
 # Where packages come from is pip's own setting: PIP_INDEX_URL, PIP_EXTRA_INDEX_URL and the like.
 set -euo pipefail
@@ -15,21 +19,38 @@ cd "$(dirname "$0")/.."
 
 python=${PYTHON:-python3}
 mmcv=${MMCV:-}
+stack=${STACK:-}
+env=${VENV:-.venv}
 tested=mmseg_faseg/constraints.txt
-constraints=.venv/constraints.txt
-stamp=.venv/complete
+constraints=$env/constraints.txt
+stamp=$env/complete
 
 say() { printf '\n==> %s\n' "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 2; }
 pinned() { grep "^$1[=<>]" "$tested"; }
-venv() { .venv/bin/python "$@"; }
+venv() { "$env/bin/python" "$@"; }
 pip() { venv -m pip --disable-pip-version-check install --quiet "$@"; }
 has() { venv -c "import importlib.metadata as m; m.version('$1')" 2>/dev/null; }
 # What the environment depends on; it also breaks when the folder is moved.
-recipe() { { echo "$PWD ${TORCH:-}"; cat tools/install.sh "$tested" setup.cfg pyproject.toml; } | cksum; }
+recipe() { { echo "$PWD $stack ${TORCH:-}"; cat tools/install.sh "$tested" setup.cfg pyproject.toml; } | cksum; }
 mmcv_works() { venv -c 'import sys, torch, mmcv._ext
-sys.exit(f"mmcv=={mmcv.__version__}" != sys.argv[1])' "$(pinned mmcv)" 2>/dev/null; }
+sys.exit(mmcv.__version__ != sys.argv[1])' "$(pinned "$mmcv_name" | sed 's/.*==//')" 2>/dev/null; }
 mmcv_has_cuda() { venv -c 'import torch, mmcv._ext as e; e.get_compiling_cuda_version()[0].isdigit() or exit(1)' 2>/dev/null; }
+mmcv_is_lite() { venv -c 'from importlib.util import find_spec; from pathlib import Path
+exit(any(Path(find_spec("mmcv").origin).parent.glob("_ext*")))' 2>/dev/null; }
+
+choose_stack() {
+    if [ -z "$stack" ]; then
+        if has onedl-mmengine; then stack=onedl; else stack=openmmlab; fi
+    fi
+    local ours=(mmengine mmsegmentation mmdet mmpretrain)
+    local fork=(onedl-mmengine onedl-mmsegmentation onedl-mmdetection onedl-mmpretrain)
+    case "$stack" in
+        openmmlab) packages=("${ours[@]}") others=("${fork[@]}" onedl-mmcv) mmcv_name=mmcv ;;
+        onedl) packages=("${fork[@]}") others=("${ours[@]}" mmcv mmcv-lite) mmcv_name=onedl-mmcv ;;
+        *) die "STACK is openmmlab or onedl, got $stack" ;;
+    esac
+}
 
 check_machine() {
     command -v "$python" >/dev/null || die "there is no $python: set PYTHON to Python 3.11 or newer"
@@ -53,9 +74,9 @@ make_venv() {
     check_machine
     local shared=()
     if "$python" -c 'import torch' 2>/dev/null; then shared=(--system-site-packages); fi
-    say "Making .venv with $("$python" -V)" ${shared:+"on top of the torch it has"}
+    say "Making $env with $("$python" -V)" ${shared:+"on top of the torch it has"}
     # --clear: an interruption may have left half of one
-    "$python" -m venv --clear "${shared[@]}" .venv
+    "$python" -m venv --clear "${shared[@]}" "$env"
     # --system-site-packages reaches past a virtual environment, to the Python below it
     [ -z "${shared:-}" ] || "$python" -c 'import sys, sysconfig
 if sys.prefix != sys.base_prefix: print(sysconfig.get_path("purelib"))' >"$(venv -c \
@@ -75,9 +96,13 @@ install_torch() {
     venv -c 'import torch; print(f"torch=={torch.__version__}")' >>"$constraints"
 }
 
-install_open_mmlab() {
-    say 'Installing OpenMMLab packages'
-    pip --constraint "$constraints" mmengine mmsegmentation mmdet mmpretrain ftfy regex
+install_stack() {
+    say "Installing the packages of $stack"
+    # The other stack's are the same folders: where one of them is, files of ours may be missing.
+    if venv -m pip freeze | grep -qE "^($(IFS='|' && echo "${others[*]}"))=="; then
+        venv -m pip uninstall --yes --quiet "${others[@]}" "${packages[@]}" "$mmcv_name" 2>/dev/null
+    fi
+    pip --constraint "$constraints" "${packages[@]}" ftfy regex
     # Released in step with torch: 0.28 goes with 2.13, 0.26 with 2.11. Its compiled operators need
     # CUDA libraries, but only its Python parts are used here, so it comes without dependencies.
     has torchvision || pip --no-deps "torchvision==$(venv -c \
@@ -89,31 +114,34 @@ mmcv_fits() { mmcv_works && { [ "$1" = 0 ] || mmcv_has_cuda; }; }
 
 # mmcv and mmcv-lite are one folder in two packages: whichever is there has to go first.
 replace_mmcv() {
-    venv -m pip uninstall --yes --quiet mmcv mmcv-lite 2>/dev/null
-    pip --no-deps "$1"
+    venv -m pip uninstall --yes --quiet mmcv mmcv-lite onedl-mmcv 2>/dev/null
+    pip --no-deps "$@"
 }
 
+# The fork's mmcv builds without operators where it sees no torch, as in pip's isolated builds; what
+# pip kept may have been compiled.
 install_lite() {
-    local lite
-    lite=$(pinned mmcv | sed 's/mmcv/mmcv-lite/')
-    if [ "$(venv -m pip freeze | grep '^mmcv')" = "$lite" ]; then return; fi
-    say "Installing $lite"
-    replace_mmcv "$lite"
+    local lite fresh=()
+    lite=$(pinned "$mmcv_name" | sed 's/^mmcv/mmcv-lite/')
+    if mmcv_is_lite && [ "$(venv -m pip freeze | grep -E '^(onedl-)?mmcv')" = "$lite" ]; then return; fi
+    say "Installing $lite without operators"
+    [ "$stack" = openmmlab ] || fresh=(--no-cache-dir --no-binary "$mmcv_name")
+    replace_mmcv "${fresh[@]}" "$lite"
 }
 
 # Compiles into a wheel first: where that fails, the mmcv that is there stays.
 # Called in conditions, where `set -e` does not act.
 compile_mmcv() { (
     # torch finds ninja by PATH; without it the build uses one core
-    export PATH="$PWD/.venv/bin:$PATH" MMCV_WITH_OPS=1 FORCE_CUDA=$1 MAX_JOBS=${MAX_JOBS:-$(nproc)}
+    export PATH="$(cd "$env" && pwd)/bin:$PATH" MMCV_WITH_OPS=1 FORCE_CUDA=$1 MAX_JOBS=${MAX_JOBS:-$(nproc)}
     # mmcv's setup compiles for any GPU that it sees, whatever FORCE_CUDA says
     [ "$1" = 1 ] || export CUDA_VISIBLE_DEVICES=
-    wheels=.venv/wheels
+    wheels=$env/wheels
     for again in '' --no-cache-dir; do # what pip kept may be for another torch
         [ -z "$again" ] || say 'The mmcv that pip kept is for another torch: compiling it again'
         rm -rf "$wheels"
         venv -m pip wheel --quiet --no-build-isolation --no-deps $again --wheel-dir "$wheels" \
-            "$(pinned mmcv)" && replace_mmcv "$wheels"/*.whl || exit 1
+            "$(pinned "$mmcv_name")" && replace_mmcv "$wheels"/*.whl || exit 1
         if mmcv_fits "$1"; then exit; fi
     done
     exit 1
@@ -127,12 +155,12 @@ print(int(bool(torch.version.cuda and CUDA_HOME)))')}
     if ! has mmcv-lite && mmcv_fits "$cuda"; then return; fi
     check_compiler
     pip ninja psutil
-    say "Compiling $(pinned mmcv)$([ "$cuda" = 0 ] || echo ' with CUDA operators'):" \
+    say "Compiling $(pinned "$mmcv_name")$([ "$cuda" = 0 ] || echo ' with CUDA operators'):" \
         'about 9 minutes on 2 cores; pip keeps the result for the next time'
     if compile_mmcv "$cuda"; then return; fi
-    [ "$cuda" = 1 ] || die "$(pinned mmcv) cannot be compiled: see above"
-    say "$(pinned mmcv) does not compile with CUDA operators here: compiling it without them"
-    compile_mmcv 0 || die "$(pinned mmcv) cannot be compiled: see above"
+    [ "$cuda" = 1 ] || die "$(pinned "$mmcv_name") cannot be compiled: see above"
+    say "$(pinned "$mmcv_name") does not compile with CUDA operators here: compiling it without them"
+    compile_mmcv 0 || die "$(pinned "$mmcv_name") cannot be compiled: see above"
 }
 
 install_mmcv() {
@@ -146,26 +174,44 @@ install_mmcv() {
 # Whether it is the mmcv that was asked for; without MMCV, either is.
 mmcv_is_as_asked() {
     case "$mmcv" in
-        compiled) ! has mmcv-lite ;;
-        lite) has mmcv-lite ;;
+        compiled) ! mmcv_is_lite ;;
+        lite) mmcv_is_lite ;;
     esac
+}
+
+install_plugin() {
+    say 'Installing mmseg_faseg'
+    if [ "$stack" = openmmlab ]; then
+        # timm asks for torchvision, which is there by now: nothing replaces the torch.
+        pip --no-build-isolation --constraint "$constraints" --editable '.[tests,timm]'
+        return
+    fi
+    # What setup.cfg requires but for OpenMMLab's packages, whose place the fork has.
+    venv -c 'from configparser import ConfigParser
+setup = ConfigParser()
+setup.read("setup.cfg")
+lists = setup["options"]["install_requires"], *setup["options.extras_require"].values()
+print(*(line for line in "\n".join(lists).split("\n") if not line.startswith("mm")), sep="\n")' \
+        >"$env/requirements.txt"
+    pip --constraint "$constraints" --requirement "$env/requirements.txt"
+    pip --no-build-isolation --no-deps --editable .
 }
 
 case "$mmcv" in
     '' | lite | compiled) ;;
     *) die "MMCV is lite or compiled, got $mmcv" ;;
 esac
-if venv -c '' 2>/dev/null && [ "$(cat $stamp 2>/dev/null)" = "$(recipe)" ] && mmcv_is_as_asked; then
-    echo '==> .venv is complete'
+choose_stack
+if venv -c '' 2>/dev/null && [ "$(cat "$stamp" 2>/dev/null)" = "$(recipe)" ] && mmcv_is_as_asked; then
+    echo "==> $env is complete"
     exit
 fi
 make_venv
-rm -f $stamp
+rm -f "$stamp"
 install_torch
-install_open_mmlab
+install_stack
 install_mmcv
-say 'Installing mmseg_faseg'
-# timm asks for torchvision, which is there by now: nothing replaces the torch.
-pip --no-build-isolation --constraint "$constraints" --editable '.[tests,timm]'
-venv -c 'import mmseg_faseg; print("mmseg_faseg", mmseg_faseg.__version__, "is ready: source .venv/bin/activate")'
-recipe >$stamp
+install_plugin
+venv -c 'import sys, mmseg_faseg as plugin
+print(f"mmseg_faseg {plugin.__version__} is ready: source {sys.argv[1]}/bin/activate")' "$env"
+recipe >"$stamp"

@@ -52,6 +52,8 @@ def allow_mmengine_checkpoints() -> None:
     # MMEngine's loaders of model zoos (torchvision://, open-mmlab://, mmcls://) call these by name.
     mmengine_checkpoint.load_from_local = load_from_local
     mmengine_checkpoint.load_from_http = load_from_http
+    # With this the fork's loaders of stores read; its own unpickles whatever protection refuses.
+    mmengine_checkpoint._safe_torch_load = _load_protected
 
 
 def load_from_local(filename: str | Path, map_location: Any = None) -> Any:
@@ -94,6 +96,10 @@ def load_from_http(
     file = fetch(filename, model_dir, progress)
     dist.barrier()
     return load_from_local(file, map_location)
+
+
+def _load_protected(file: Any, map_location: Any = None, weights_only: bool | None = None) -> Any:
+    return torch.load(file, map_location=map_location, weights_only=True)
 
 
 def _state_without_statistics(self: HistoryBuffer) -> dict[str, Any]:

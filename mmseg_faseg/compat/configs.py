@@ -23,6 +23,7 @@ from mmengine.config import Config
 from mmengine.config import utils as config_utils
 from mmengine.infer import BaseInferencer
 from mmengine.registry import MODELS, DefaultScope
+from mmengine.utils import is_installed
 from torch import nn
 
 PREFIX = 'mmseg_faseg::'
@@ -53,6 +54,8 @@ def register_config_names() -> None:
     warnings.filterwarnings('ignore', message='pkg_resources is deprecated')
     Config.fromfile = staticmethod(_with_our_files(Config.fromfile))
     Config._get_cfg_path = staticmethod(_with_found_bases(Config._get_cfg_path))
+    if not is_installed(config_utils.MODULE2PACKAGE['mmseg']):  # the fork's has another name
+        config_utils.MODULE2PACKAGE['mmseg'] = 'mmseg'
     # The hub reads a package's metafiles, some fifty of YAML, for each of its configs.
     config_utils.load = functools.cache(config_utils.load)
     mmengine.hub.get_config = _with_our_configs(mmengine.hub.get_config)

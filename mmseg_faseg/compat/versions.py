@@ -16,20 +16,27 @@ CONSTRAINTS = Path(__file__).parents[1] / 'constraints.txt'
 OLDEST_TORCH = '2.6'
 """The first torch whose ``weights_only`` loading knows ``add_safe_globals`` with names."""
 
-# mmsegmentation imports ftfy and regex without requiring them.
-_MODULES = {
-    'torch': 'torch',
-    'mmengine': 'mmengine',
-    'mmcv': 'mmcv',
-    'mmsegmentation': 'mmseg',
-    'mmdet': 'mmdet',
-    'mmpretrain': 'mmpretrain',
-    'ftfy': 'ftfy',
-    'regex': 'regex',
-    'safetensors': 'safetensors',
+# Distributions and the modules they bring. The fork has the same modules under names of its own.
+_STACKS = {
+    'OpenMMLab': {
+        'mmengine': 'mmengine',
+        'mmcv': 'mmcv',
+        'mmsegmentation': 'mmseg',
+        'mmdet': 'mmdet',
+        'mmpretrain': 'mmpretrain',
+    },
+    'OneDL': {
+        'onedl-mmengine': 'mmengine',
+        'onedl-mmcv': 'mmcv',
+        'onedl-mmsegmentation': 'mmseg',
+        'onedl-mmdetection': 'mmdet',
+        'onedl-mmpretrain': 'mmpretrain',
+    },
 }
 # mmcv without its compiled operators, under another name and in the same folder.
 _LITE = 'mmcv-lite'
+# mmsegmentation imports ftfy and regex without requiring them.
+_OTHERS = {'ftfy': 'ftfy', 'regex': 'regex', 'safetensors': 'safetensors'}
 
 
 def tested_versions() -> dict[str, str]:
@@ -40,10 +47,12 @@ def tested_versions() -> dict[str, str]:
 
 def compile_command() -> str:
     """The command that puts an mmcv with its compiled operators in the place of any other."""
-    return (
-        'pip uninstall -y mmcv mmcv-lite && MMCV_WITH_OPS=1 pip install --no-build-isolation '
-        f'"mmcv=={tested_versions()["mmcv"]}"'
-    )
+    if _stack() == 'OneDL':  # pip's cache has it without operators under the same name
+        name, install = 'onedl-mmcv', 'pip uninstall -y onedl-mmcv && pip install --no-cache-dir'
+    else:
+        name = 'mmcv'
+        install = f'pip uninstall -y mmcv {_LITE} && MMCV_WITH_OPS=1 pip install'
+    return f'{install} --no-build-isolation "{name}=={tested_versions()[name]}"'
 
 
 def check_versions() -> None:
@@ -53,15 +62,46 @@ def check_versions() -> None:
         ImportError: One sentence with the package, the version found and the command to mend it.
     """
     tested = tested_versions()
-    for name, module in _MODULES.items():
+    _check_for_one_stack(tested)
+    for name, module in {'torch': 'torch', **_STACKS[_stack()], **_OTHERS}.items():
         if name == 'mmcv':
             problem = _problem_with_mmcv(tested[name])
         else:
             problem = _problem_with(name, module, tested.get(name))
         if problem:
             raise ImportError(f'mmseg_faseg {problem}')
-    _check_pkg_resources()
+    if _stack() == 'OpenMMLab':
+        _check_pkg_resources()
     _check_opencv()
+
+
+def _found(stack: str) -> dict[str, str]:
+    """Which distributions of a stack are installed, with their versions."""
+    names = [*_STACKS[stack], *([_LITE] if stack == 'OpenMMLab' else [])]
+    versions = {name: _installed(name) for name in names}
+    return {name: found for name, found in versions.items() if found}
+
+
+def _stack() -> str:
+    """The fork where something of it is installed, else OpenMMLab."""
+    return 'OneDL' if _found('OneDL') else 'OpenMMLab'
+
+
+def _check_for_one_stack(tested: dict[str, str]) -> None:
+    """Both stacks write into the same folders: with both, files of one lie over the other's."""
+    ours, fork = _found('OpenMMLab'), _found('OneDL')
+    if not ours or not fork:
+        return
+    some, others = (' '.join(f'{n} {v}' for n, v in found.items()) for found in (ours, fork))
+    wanted = ' '.join(
+        f'"{_LITE if name == "mmcv" else name}=={tested[name]}"' for name in _STACKS['OpenMMLab']
+    )
+    raise ImportError(
+        f'mmseg_faseg needs one of two stacks, but packages of OpenMMLab ({some}) and of its fork '
+        f'OneDL ({others}) are installed, over each other in the same folders: '
+        'make env STACK=openmmlab (or onedl), or '
+        f'pip uninstall -y {" ".join([*ours, *fork])} && pip install {wanted}'
+    )
 
 
 def _problem_with(name: str, module: str, tested: str | None) -> str | None:

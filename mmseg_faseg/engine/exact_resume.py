@@ -110,8 +110,11 @@ class ExactResumeHook(Hook):
             batches.sampler.set_epoch(iterator._epoch)
         batches.skip = skip
         iterator._iterator = iter(loop.dataloader)
-        # MMEngine loads and drops a batch for each iteration that was trained.
-        loop.dataloader_iterator = itertools.chain(itertools.repeat(None, runner.iter), iterator)
+        if hasattr(iterator, 'skip_iter'):  # the fork's loop asks for it
+            iterator.skip_iter = lambda iterations: None
+        else:  # MMEngine's loads and drops a batch for each iteration that was trained
+            trained = itertools.repeat(None, runner.iter)
+            loop.dataloader_iterator = itertools.chain(trained, iterator)
 
 
 def _counts(runner: Runner) -> dict[str, int]:

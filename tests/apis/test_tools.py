@@ -16,6 +16,7 @@ from mmseg_faseg import apis
 from mmseg_faseg.apis.checks import check_pretrained
 from mmseg_faseg.apis.config import datasets_of
 from mmseg_faseg.engine.checkpoint_check import CheckpointMismatchError, compare
+from tests.helpers.fork import IS_FORK
 from tests.helpers.metrics import logged_metrics, metrics_in
 from tests.helpers.tools import call_tool, run
 
@@ -62,6 +63,7 @@ def test_test_gives_the_metrics_and_pictures(trained, tmp_path, monkeypatch):
 
 
 @pytest.mark.subprocess
+@pytest.mark.xfail(IS_FORK, reason='the fork does not find a base `mmseg::...`', strict=True)
 def test_stock_test_tool_loads_our_checkpoint(trained, tmp_path):
     """MMSegmentation's own tool, a checkpoint as training wrote it, protection on."""
     stored = torch.load(trained.checkpoint, weights_only=True)

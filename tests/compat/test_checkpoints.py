@@ -14,11 +14,13 @@ import pytest
 import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader
+from mmengine.runner.checkpoint import load_from_ceph
 
 from mmseg_faseg.checkpoints.read import read_checkpoint
 from mmseg_faseg.compat.plain_data import check_plain
 from mmseg_faseg.compat.plain_pickles import Unpickler, plain_names
 from mmseg_faseg.errors import UserError
+from tests.security import hostile
 
 
 def _checkpoint_like_mmengine() -> dict:
@@ -282,3 +284,12 @@ def test_a_file_of_the_old_format_is_refused(tmp_path):
     )
     with pytest.raises(UserError, match='asks for commands.call'):
         CheckpointLoader.load_checkpoint(str(tmp_path / 'old.pth'))
+
+
+def test_code_in_a_file_of_a_store_does_not_run(tmp_path):
+    """Of a store that MMEngine reads itself; the fork would unpickle what protection refuses."""
+    made = tmp_path / 'made'
+    (tmp_path / 'model.pth').write_bytes(hostile.saved(hostile.Call(os.mkdir, str(made))))
+    with pytest.raises(pickle.UnpicklingError, match='mkdir'):
+        load_from_ceph(str(tmp_path / 'model.pth'), backend='local')
+    assert not made.exists()

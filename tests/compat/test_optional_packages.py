@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from mmseg_faseg.compat import optional_packages
+from tests.helpers.fork import IS_FORK
 from tests.helpers.tools import REPOSITORY, run
 
 # Packages of today, as OpenMMLab's modules meet them: each a name, a version and its code.
@@ -48,9 +49,10 @@ def test_backbones_of_mmpretrain_beside(stand_in, tmp_path):
     _install(tmp_path, *stand_in)
     result = run(sys.executable, '-c', _USE, cwd=tmp_path, PYTHONPATH=f'{tmp_path}:{REPOSITORY}')
     assert result.returncode == 0, result.stderr
-    assert result.stdout.split() == ['ConvNeXt', 'ask_install']
+    assert result.stdout.split()[-2:] == ['ConvNeXt', 'ask_install']
     breaks = f'{name} is installed, but breaks: '
-    assert (breaks in result.stderr) == (code != '')
+    asked_for = code != '' and not (name == 'seaborn' and IS_FORK)  # whose parts do not plot
+    assert (breaks in result.stderr) == asked_for
 
 
 def test_mmpretrain_that_was_imported_before_is_as_it_comes(monkeypatch):

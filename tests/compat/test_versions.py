@@ -11,21 +11,26 @@ from mmseg_faseg.compat import versions
 from tests.helpers.tools import REPOSITORY, run
 
 
-@pytest.fixture
-def installed(monkeypatch, tmp_path):
-    """A dict of package versions that the check finds; None for a missing package."""
-    packages = {**versions.tested_versions(), 'ftfy': '6', 'regex': '2024'}
-    names = {module: name for name, module in versions._MODULES.items()}
+def _installed(stack, monkeypatch, folder):
+    """A dict of a stack's distributions and the versions that the check finds; None: missing."""
+    names = {module: name for name, module in versions._STACKS[stack].items()}
+    tested = versions.tested_versions()
+    packages = {name: tested[name] for name in ('torch', *names.values())}
+    packages.update(ftfy='6', regex='2024')
+    own = "version('onedl-mmcv')"  # what the fork's mmcv says its version is
+    if stack == 'OpenMMLab':
+        names['mmcv'], packages['mmcv-lite'] = 'mmcv-lite', packages.pop('mmcv')
+        own = "'{mmcv-lite}'"
 
     def find_spec(module):
         if packages.get(names.get(module, module), '1') is None:
             return None
-        if module == 'mmcv':  # which says its version itself
-            (tmp_path / 'version.py').write_text(f"__version__ = '{packages['mmcv']}'\n")
-        return SimpleNamespace(origin=str(tmp_path / '__init__.py'))
+        if module == 'mmcv':
+            (folder / 'version.py').write_text(f'__version__ = {own.format(**packages)}\n')
+        return SimpleNamespace(origin=str(folder / '__init__.py'))
 
     def version(name):
-        if name == 'mmcv' or packages.get(name) is None:
+        if packages.get(name) is None:
             raise PackageNotFoundError(name)
         return packages[name]
 
@@ -34,8 +39,24 @@ def installed(monkeypatch, tmp_path):
     return packages
 
 
+@pytest.fixture
+def installed(monkeypatch, tmp_path):
+    """OpenMMLab's packages with mmcv-lite."""
+    return _installed('OpenMMLab', monkeypatch, tmp_path)
+
+
+@pytest.fixture
+def fork(monkeypatch, tmp_path):
+    """The fork's packages."""
+    return _installed('OneDL', monkeypatch, tmp_path)
+
+
 def test_tested_versions_pass(installed):
     """With mmcv-lite, which has metadata under another name than mmcv."""
+    versions.check_versions()
+
+
+def test_the_fork_passes(fork):
     versions.check_versions()
 
 
@@ -62,7 +83,48 @@ def test_another_torch_passes(installed, torch_version):
     ],
 )
 def test_wrong_package_gets_one_sentence(installed, package, found, command):
-    installed[package] = found
+    installed['mmcv-lite' if package == 'mmcv' else package] = found
+    expect_one_sentence(package, found, command)
+
+
+@pytest.mark.parametrize(
+    ('package', 'found', 'command'),
+    [
+        ('torch', '2.5.1', 'pip install "torch=='),
+        ('onedl-mmcv', None, 'pip install "onedl-mmcv==2.3.6"'),
+        ('onedl-mmcv', '2.2.2', 'pip install "onedl-mmcv==2.3.6"'),
+        ('onedl-mmengine', '0.9.1', 'pip install "onedl-mmengine==0.10.12"'),
+        ('onedl-mmsegmentation', None, 'pip install "onedl-mmsegmentation==1.4.2"'),
+        ('onedl-mmdetection', '3.4.0', 'pip install "onedl-mmdetection==3.5.1"'),
+        ('onedl-mmpretrain', None, 'pip install "onedl-mmpretrain==1.3.6"'),
+    ],
+)
+def test_wrong_package_of_the_fork_is_named_as_the_fork_names_it(fork, package, found, command):
+    fork[package] = found
+    expect_one_sentence(package, found, command)
+
+
+@pytest.mark.parametrize('package', ['mmengine', 'mmcv', 'mmcv-lite', 'mmdet'])
+def test_both_stacks_are_named_with_what_goes_and_what_comes(fork, package):
+    fork[package] = '1.2.3'
+    command = (
+        f'make env STACK=openmmlab (or onedl), or pip uninstall -y {package} onedl-mmengine '
+        'onedl-mmcv onedl-mmsegmentation onedl-mmdetection onedl-mmpretrain && pip install '
+        '"mmengine==0.10.7" "mmcv-lite==2.1.0" "mmsegmentation==1.2.2" "mmdet==3.3.0" '
+        '"mmpretrain==1.2.0"'
+    )
+    expect_one_sentence(f'({package} 1.2.3)', 'onedl-mmengine 0.10.12', command)
+
+
+def test_the_operators_that_compile_are_those_of_the_stack(installed):
+    assert versions.compile_command().endswith('"mmcv==2.1.0"')
+
+
+def test_the_operators_that_compile_are_those_of_the_fork(fork):
+    assert versions.compile_command().endswith('"onedl-mmcv==2.3.6"')
+
+
+def expect_one_sentence(package, found, command):
     with pytest.raises(ImportError) as caught:
         versions.check_versions()
     message = str(caught.value)
