@@ -40,6 +40,8 @@ def start(write_config, tmp_path):
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            # Whoever runs tests in the background may have had it ignored.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         started.append(process)
         return process

@@ -57,6 +57,8 @@ def test_a_trace_of_the_segmentor_tells_sizes_with_equal_maps_apart():
             traced(torch.randn(1, 3, height, width))
 
 
+# PyTorch's own still; torchao will take its place.
+@pytest.mark.filterwarnings('ignore:torch.ao.quantization is deprecated')
 def test_dynamic_quantisation_keeps_nearly_all_classes():
     model, image = build_segmentor(), torch.randn(1, 3, 64, 96)
     expected = model.predict(image)[0].pred_sem_seg.data
