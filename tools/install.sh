@@ -91,9 +91,10 @@ install_torch() {
         pip "${TORCH:-$(pinned torch)}" "$(pinned setuptools)"
     fi
     venv -c 'import torch; print("torch", torch.__version__, "CUDA", torch.version.cuda)'
-    # From here on nothing may replace that torch.
+    # From here on nothing may replace that torch. The package of one that says 2.14.1+cu130 of
+    # itself may be 2.14.1 to pip.
     grep -v '^torch' "$tested" >"$constraints"
-    venv -c 'import torch; print(f"torch=={torch.__version__}")' >>"$constraints"
+    venv -c 'from importlib.metadata import version; print("torch==" + version("torch"))' >>"$constraints"
 }
 
 install_stack() {
