@@ -6,6 +6,7 @@ import pytest
 import torch
 from mmseg.apis import init_model
 from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
 from safetensors.torch import save_file
 
 from mmseg_faseg import apis
@@ -113,7 +114,10 @@ def test_the_segmentor_starts_from_them(cfg, packaged):
     assert torch.equal(model.backbone.timm_model.bn1.running_var, packaged['_bn0.running_var'])
     assert torch.equal(model.data_preprocessor.mean.flatten(), torch.full((3,), 127.0))
     assert torch.equal(model.data_preprocessor.std.flatten(), torch.full((3,), 128.0))
-    assert model.data_preprocessor.channel_conversion  # images are read as BGR
+    bgr = torch.tensor([127, 127, 255]).view(3, 1, 1)  # images are read so, and ImageNet's are RGB
+    batch = dict(inputs=[bgr], data_samples=[SegDataSample()])
+    rgb = model.data_preprocessor(batch)['inputs'][0, :, 0, 0].tolist()
+    assert rgb == [1, 0, 0]
 
 
 @needs_lite0_weights
