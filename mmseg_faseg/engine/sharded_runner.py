@@ -29,8 +29,7 @@ class ShardedRunner(ReadableRunner):
     Each process holds an equal share of every parameter, its gradient and its optimizer state.
     Those of a block of the backbone are gathered when the block runs, those of the decode head with
     the first. Losses, gradients and clipping are those of ``DistributedDataParallel``; checkpoints
-    are whole, load in any number of processes, and are gone on from in any. Testing, and training
-    in one process, hold the whole model.
+    are whole, as unsharded training writes them. Testing holds the whole model in each process.
 
     MMEngine's ``FSDPStrategy`` is not used: it takes FSDP1, where ``clip_grad`` measures the
     gradients of its own share alone, and whose whole checkpoints are not to be had without a GPU.
