@@ -62,6 +62,9 @@ def parse_options(arguments: Sequence[str] | None) -> dict[str, Any]:
         return {key: DictAction._parse_iterable(value) for key, _, value in pairs}
     except AssertionError as error:
         raise UserError(f'--cfg-options: {error}') from None
+    except RecursionError:  # MMEngine's parser comes to no end
+        texts = ' '.join(repr(argument) for argument in arguments or ())
+        raise UserError(f'--cfg-options: brackets or commas without an order in {texts}') from None
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

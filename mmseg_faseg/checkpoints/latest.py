@@ -1,5 +1,6 @@
 """Finds the checkpoint to go on from among those in a work dir."""
 
+import os
 import re
 from pathlib import Path
 
@@ -50,6 +51,7 @@ def _candidates(work_dir: Path) -> list[Path]:
     if pointer.is_file():
         named = Path(pointer.read_text(errors='replace').strip())
         files.sort(key=lambda path: path.name != named.name)
-        if named.is_file() and named.resolve() not in [path.resolve() for path in files]:
+        # Unlike Path.is_file, it takes names of any length.
+        if os.path.isfile(named) and named.resolve() not in [path.resolve() for path in files]:
             files.insert(0, named)  # with the hook's `out_dir`, checkpoints are elsewhere
     return files

@@ -1,5 +1,6 @@
 """Reads checkpoints, and says in one line why one is refused."""
 
+import os
 import pickle
 import re
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ def check_checkpoint(name: str) -> None:
     if '://' in name:
         return
     path = Path(name).expanduser()
-    if not path.is_file():
+    if not os.path.isfile(path):  # which takes names of any length
         raise UserError(f'there is no checkpoint {name}')
     if path.suffix != '.safetensors':
         check_torch_file(path)

@@ -96,16 +96,17 @@ class CheckpointHook(MMEngineCheckpointHook):
             folder = folder / Path(runner.work_dir).name  # as MMEngine names it
         origin = Path(runner._load_from or folder / 'latest').parent
         own = origin.resolve() == folder.resolve()
+        there = {path.name for path in folder.iterdir()} if own else set()
         info = runner.message_hub.runtime_info
         steps = info.pop('keep_ckpt_ids', None)
         if own and isinstance(steps, list):
-            kept = [step for step in steps if type(step) is int]
+            kept = [step for step in steps if type(step) is int and 0 <= step < 2**63]
             info['keep_ckpt_ids'] = [
-                step for step in kept if (folder / self.filename_tmpl.format(step)).exists()
+                step for step in kept if self.filename_tmpl.format(step) in there
             ]
         for key in [key for key in info if key.startswith('best_ckpt')]:
             name = Path(str(info[key])).name
-            if own and name.startswith('best_') and (folder / name).exists():
+            if name.startswith('best_') and name in there:
                 info[key] = str(folder / name)
             else:
                 del info[key]

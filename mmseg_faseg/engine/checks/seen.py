@@ -54,9 +54,12 @@ class SeenFiles:
         entry = self._sound.get(str(info.get('img_path')))
         if entry is None or entry.get('stamps') != _stamps(info):
             return None
-        counts = {int(label): count for label, count in entry['counts'].items()}
-        warnings = [(name, text) for name, text in entry['warnings']]
-        return Seen(warnings=warnings, counts=counts, labelled=entry['labelled'])
+        try:
+            counts = {int(label): int(count) for label, count in entry['counts'].items()}
+            warnings = [(str(name), str(text)) for name, text in entry['warnings']]
+            return Seen(warnings=warnings, counts=counts, labelled=bool(entry['labelled']))
+        except (AttributeError, LookupError, ArithmeticError, TypeError, ValueError):
+            return None  # the memory is damaged
 
     def add(self, info: dict, seen: Seen) -> None:
         """Remembers a pair, if it is sound."""
@@ -83,7 +86,7 @@ class SeenFiles:
 def _read(file: Path) -> dict[str, dict]:
     try:
         content = json.loads(file.read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     if not isinstance(content, dict):
         return {}

@@ -1,6 +1,6 @@
 """Whatever a file holds, reading it succeeds or ends in a ``UserError``, and does nothing else.
 
-``FUZZ=100 pytest tests/security/test_fuzz.py`` tries a hundred times as many, other ones each time.
+``FUZZ=70 pytest tests/security`` tries seventy times as many, other ones each time.
 """
 
 import copy
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from mmengine.config import Config
 
@@ -22,8 +22,8 @@ from mmseg_faseg.checkpoints.convert.reader import read_released
 from mmseg_faseg.checkpoints.read import read_checkpoint
 from mmseg_faseg.compat.safetensors import save_safetensors
 from tests.security import hostile
+from tests.security.fuzzing import edited, edits, many
 
-FACTOR = int(os.environ.get('FUZZ', '1'))
 FORBIDDEN = ('os.', 'subprocess.', 'socket.', 'shutil.', 'ctypes.', 'import')
 HARMLESS = ('os.listdir', 'os.scandir', 'os.walk', 'os.fwalk')
 _watched: list[Path] = []
@@ -61,16 +61,6 @@ def nothing_happens(file: Path):
     assert seen == []
 
 
-def many(count: int):
-    return settings(
-        max_examples=count * FACTOR,
-        deadline=None,
-        derandomize=FACTOR == 1,
-        database=None,
-        suppress_health_check=list(HealthCheck),
-    )
-
-
 FOLDER = Path(tempfile.mkdtemp(prefix='mmseg_faseg_fuzz_'))
 
 
@@ -106,28 +96,6 @@ SOUND = {
     'pkl 5': (_pkl(5), '.pkl', read_released),
 }
 PICKLE = hostile.zipfile.ZipFile(io.BytesIO(SOUND['zip'][0])).read('archive/data.pkl')
-
-edits = st.lists(
-    st.tuples(
-        st.floats(0, 1), st.sampled_from(['flip', 'cut', 'insert', 'copy']), st.binary(max_size=9)
-    ),
-    min_size=1,
-    max_size=4,
-)
-
-
-def edited(data: bytes, changes) -> bytes:
-    for place, kind, new in changes:
-        at = int(place * max(len(data) - 1, 0))
-        if kind == 'flip':
-            data = data[:at] + new + data[at + len(new) :]
-        elif kind == 'cut':
-            data = data[:at] + data[at + len(new) :]
-        elif kind == 'insert':
-            data = data[:at] + new + data[at:]
-        else:
-            data = data[:at] + data[at // 2 : at // 2 + 20] + data[at:]
-    return data
 
 
 @pytest.mark.parametrize('kind', SOUND)
