@@ -77,9 +77,11 @@ def test_sharded_training(train_by_two, tmp_path):
     check_equal(weights(tmp_path, 'sharded'), weights(tmp_path, 'whole'), 1e-5)
 
     half = tmp_path / 'work_dirs' / 'sharded' / 'iter_2.pth'
-    result = train_by_two('', _SHARDED, '--resume', '--cfg-options', f'load_from={half}', name='on')
-    assert result.returncode == 0, result.stderr
-    check_equal(weights(tmp_path, 'on'), weights(tmp_path, 'sharded'), 0)
+    for name, more, tolerance in (('on', _SHARDED, 0), ('unsharded', _SGD, 1e-5)):
+        options = ('--resume', '--cfg-options', f'load_from={half}')
+        result = train_by_two('', more, *options, name=name)
+        assert result.returncode == 0, result.stderr
+        check_equal(weights(tmp_path, name), weights(tmp_path, 'sharded'), tolerance)
 
     checkpoint = tmp_path / 'work_dirs' / 'sharded' / 'iter_4.pth'
     arguments = ('on.py', checkpoint, '--work-dir', tmp_path / 'tested')
