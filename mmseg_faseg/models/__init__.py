@@ -8,6 +8,8 @@ from .decoders.positional_query import (
     DynamicFocusPositionalQuery,
     LearnedPositionalQuery,
 )
+from .panoptic.detector import FASegDetector
+from .panoptic.head import FASegPanopticHead
 from .semantic.head import FASegHead
 from .semantic.segmentor import FASegSegmentor
 from .semantic.tta import FASegTTAModel
@@ -16,7 +18,9 @@ __all__ = [
     'AnchorPositionalQuery',
     'ConditionalPositionalEncoding',
     'DynamicFocusPositionalQuery',
+    'FASegDetector',
     'FASegHead',
+    'FASegPanopticHead',
     'FASegPixelDecoder',
     'FASegSegmentor',
     'FASegTTAModel',

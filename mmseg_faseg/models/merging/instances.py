@@ -1,0 +1,60 @@
+"""From masks to objects (Mask2Former, instance inference)."""
+
+import torch
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from .rows import MaskRows
+
+
+def predict_instances(
+    rows: MaskRows, class_probs: Tensor, num_things: int, max_per_image: int
+) -> InstanceData:
+    """The objects of an image, which may overlap.
+
+    A query may stand for objects of several classes. The score of one is its class probability
+    times the mean mask probability within its mask. As MMDetection's ``MaskFormerFusionHead``.
+
+    Args:
+        rows: Masks of the image.
+        class_probs: Without 'no object', (Q, K).
+        num_things: Number of classes of objects, whose ids come first.
+        max_per_image: How many pairs of query and class are looked at, the most probable ones;
+            those of stuff are then left out.
+
+    Returns:
+        ``labels`` (N,), ``scores`` (N,), ``masks`` (N, H, W), bool, and ``bboxes`` (N, 4) as
+        (x1, y1, x2, y2) in pixels of the original image.
+    """
+    num_classes = class_probs.shape[1]
+    count = min(max_per_image, class_probs.numel())
+    scores, pairs = class_probs.flatten().topk(count, sorted=False)
+    labels = pairs % num_classes
+    is_thing = labels < num_things
+    scores, labels = scores[is_thing], labels[is_thing]
+    queries = pairs[is_thing].div(num_classes, rounding_mode='floor')
+    masks = torch.empty(len(queries), *rows.ori_shape, dtype=torch.bool, device=rows.device)
+    certainty, areas = scores.new_zeros(len(queries)), scores.new_zeros(len(queries))
+    for where, logits in rows.chunks():
+        logits = logits[..., queries]
+        inside = logits > 0
+        masks[:, where] = inside.permute(2, 0, 1)
+        certainty += logits.sigmoid_().mul_(inside).sum((0, 1))
+        areas += inside.sum((0, 1))
+    return InstanceData(
+        labels=labels,
+        scores=scores * certainty / (areas + 1e-6),
+        masks=masks,
+        bboxes=boxes_around(masks),
+    )
+
+
+def boxes_around(masks: Tensor) -> Tensor:
+    """Boxes (N, 4) around masks (N, H, W), as (x1, y1, x2, y2); zeros around empty ones."""
+    edges = []
+    for axis in (1, 2):  # columns, then rows
+        shown = masks.any(axis).to(torch.uint8)
+        edges.append((shown.argmax(1), shown.shape[1] - shown.flip(1).argmax(1)))
+    (left, right), (top, bottom) = edges
+    boxes = torch.stack([left, top, right, bottom], 1).float()
+    return boxes * masks.flatten(1).any(1, keepdim=True)
