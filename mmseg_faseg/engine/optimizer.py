@@ -3,7 +3,7 @@ from typing import Any
 import torch.nn as nn
 from mmcv.cnn import is_norm
 from mmengine.optim import DefaultOptimWrapperConstructor
-from mmseg.registry import OPTIM_WRAPPER_CONSTRUCTORS
+from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
 from ..errors import UserError
 

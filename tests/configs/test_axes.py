@@ -13,7 +13,11 @@ MODELS = CONFIGS / '_base_' / 'models'
 METHODS, BACKBONES = (
     sorted(path.stem for path in (MODELS / axis).glob('*.py')) for axis in ('methods', 'backbones')
 )
-BASELINES = sorted(path.stem for path in CONFIGS.glob('mask2former*.py'))
+BASELINES = sorted(  # those of detectors: test_detectors.py
+    path.stem
+    for path in CONFIGS.glob('mask2former*.py')
+    if './_base_/default_runtime.py' in path.read_text()
+)
 # What the Runner reads, besides the model.
 OF_THE_RUN = (
     'train_dataloader',

@@ -25,6 +25,7 @@ class FASegDetector(Mask2Former):
         backbone (dict): Config of the backbone.
         panoptic_head (dict): Config of the head, ``FASegPanopticHead``.
         neck (dict, optional): Config of a neck.
+        panoptic_fusion_head (dict, optional): Not used; part of MMDetection's contract.
         train_cfg (dict, optional): The head's.
         test_cfg (dict, optional): What is predicted: ``panoptic_on`` (True), and ``instance_on``
             (False) with ``max_per_image`` (100). How segments come about: ``merging`` and its
@@ -42,6 +43,7 @@ class FASegDetector(Mask2Former):
         backbone: dict,
         panoptic_head: dict,
         neck: dict | None = None,
+        panoptic_fusion_head: dict | None = None,
         train_cfg: dict | None = None,
         test_cfg: dict | None = None,
         data_preprocessor: dict | None = None,

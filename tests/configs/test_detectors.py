@@ -1,0 +1,98 @@
+"""Configs for instances and panoptic segments build, train and differ as they should."""
+
+import ast
+
+import pytest
+import torch
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmdet.structures.mask import BitmapMasks
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmengine.structures import InstanceData, PixelData
+
+from tests.configs.test_axes import CONFIGS, OF_BOTH_HEADS, OF_THE_RUN
+from tests.helpers.configs import load
+from tests.helpers.optional import NO_TIMM
+
+DETECTORS = CONFIGS / '_base_' / 'detectors'
+NAMES = sorted(
+    path.stem for path in CONFIGS.glob('*.py') if 'default_runtime_detection' in path.read_text()
+)
+BASELINES = [name for name in NAMES if name.startswith('mask2former')]
+
+
+def sample(cfg, size=(64, 64)) -> DetDataSample:
+    head = cfg.model.panoptic_head
+    masks = torch.zeros(2, *size, dtype=torch.uint8)
+    masks[0, :30, :30] = masks[1, 20:50, 40:] = 1
+    meta = dict(img_shape=size, ori_shape=size, batch_input_shape=size, pad_shape=size)
+    found = DetDataSample(metainfo=meta)
+    found.gt_instances = InstanceData(
+        labels=torch.tensor([0, head.num_things_classes - 1]),
+        masks=BitmapMasks(masks.numpy(), *size),
+        bboxes=torch.zeros(2, 4),
+    )
+    if head.num_stuff_classes:
+        stuff = torch.full((1, *size), head.num_things_classes)
+        found.gt_sem_seg = PixelData(sem_seg=stuff)
+    return found
+
+
+def build(cfg):
+    if cfg.model.backbone.type == 'TimmFeatures':
+        pytest.importorskip('timm', reason=NO_TIMM)
+    cfg.model.backbone.init_cfg = None
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        return MODELS.build(cfg.model)
+
+
+@pytest.mark.full_size
+@pytest.mark.parametrize('name', NAMES)
+def test_trains_and_predicts(name):
+    cfg = load(name)
+    assert 'mmseg_faseg' in cfg.custom_imports.imports
+    model = build(cfg)
+    losses = model.train()(torch.randn(2, 3, 64, 64), [sample(cfg), sample(cfg)], mode='loss')
+    sum(losses.values()).backward()
+    assert [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None] == []
+    (result,) = model.eval()(torch.randn(1, 3, 64, 64), [sample(cfg)], mode='predict')
+    assert result.pred_instances.masks.shape[1:] == (64, 64)
+    assert ('pred_panoptic_seg' in result) == bool(cfg.model.panoptic_head.num_stuff_classes)
+
+
+@pytest.mark.parametrize('name', BASELINES)
+def test_baseline_differs_in_the_head_alone(name):
+    baseline, faseg = load(name), load(name.replace('mask2former', 'faseg'))
+    assert {key: baseline.get(key) for key in OF_THE_RUN} == {
+        key: faseg.get(key) for key in OF_THE_RUN
+    }
+    ours, theirs = (cfg.model.pop('panoptic_head') for cfg in (faseg, baseline))
+    assert (faseg.model.pop('type'), baseline.model.pop('type')) == ('FASegDetector', 'Mask2Former')
+    for cfg in (faseg, baseline):
+        cfg.model.pop('panoptic_fusion_head')
+    assert baseline.model == faseg.model
+    shared = [key for key in OF_BOTH_HEADS if key not in ('num_classes', 'train_cfg')]
+    shared += ['num_things_classes', 'num_stuff_classes']
+    assert {key: theirs[key] for key in shared} == {key: ours[key] for key in shared}
+    assert theirs.pixel_decoder.encoder == ours.pixel_decoder.encoder
+
+
+def test_the_head_is_that_of_semantic_segmentation():
+    """FASeg's settings stand twice, for MMSegmentation's head and for MMDetection's."""
+    found = Config.fromfile(DETECTORS / 'methods' / 'faseg.py').model
+    semantic = load('_base_/models/methods/faseg').model.decode_head
+    assert semantic.pop('type') == 'FASegHead'
+    assert found.panoptic_head.pop('type') == 'FASegPanopticHead'
+    assert found.panoptic_head == semantic
+    assert found.train_cfg == semantic.train_cfg
+
+
+@pytest.mark.parametrize('path', sorted(DETECTORS.glob('*.py')), ids=lambda path: path.stem)
+def test_pair_says_nothing_of_its_own(path):
+    bases, model = ast.parse(path.read_text()).body
+    method, backbone = path.stem.split('_')
+    assert ast.literal_eval(bases.value) == [
+        f'./methods/{method}.py', f'../models/backbones/{backbone}.py'
+    ]  # fmt: skip
+    assert all('_base_.backbone_settings' in ast.unparse(key) for key in model.value.keywords)
