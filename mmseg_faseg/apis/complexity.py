@@ -1,4 +1,4 @@
-"""Parameters and FLOPs of a segmentor, whole and by part."""
+"""Parameters and FLOPs of a model, whole and by part."""
 
 import copy
 import math
@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
+from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -18,21 +19,20 @@ from .config import datasets_of
 from .model import build_model
 
 # Submodules by the beginning of their names; the prediction is what none of them claims.
-PARTS = {
-    'backbone': ('backbone', 'neck'),
-    'pixel decoder': ('decode_head.pixel_decoder',),
+_OF_HEAD = {
+    'pixel decoder': ('pixel_decoder',),
     'transformer decoder': (
-        'decode_head.transformer_decoder',
-        'decode_head.decoder_input_projs',
-        'decode_head.decoder_positional_encoding',
-        'decode_head.positional_query',
-        'decode_head.query_feat',
-        'decode_head.query_embed',
-        'decode_head.level_embed',
+        'transformer_decoder',
+        'decoder_input_projs',
+        'decoder_positional_encoding',
+        'positional_query',
+        'query_feat',
+        'query_embed',
+        'level_embed',
     ),
 }
 # Runs inside the transformer decoder, with which its FLOPs are counted.
-_INSIDE = 'decode_head.positional_query'
+_INSIDE = 'positional_query'
 
 
 class Part(NamedTuple):
@@ -72,17 +72,18 @@ def complexity_of(cfg_or_model: Config | nn.Module, size: tuple[int, int]) -> Co
     """Counts parameters and FLOPs.
 
     FLOPs are those of one image, from pixels to class scores at the size of the input, in one pass
-    of the network. They are counted as by fvcore and MMEngine's ``FlopAnalyzer``: a multiply-add
-    is one, in convolutions, linear layers and matrix products (attention and ``einsum`` included)
-    and in weighted sums of table rows; batch norm is 2 an element, other norms 5, bilinear resizing
-    and sampling 4 an element of the result; anything else is nothing. ``docs/flops.md`` sets this
-    beside what the authors report.
+    of the network; of a detector, to masks of that size. They are counted as by fvcore and
+    MMEngine's ``FlopAnalyzer``: a multiply-add is one, in convolutions, linear layers and matrix
+    products (attention and ``einsum`` included) and in weighted sums of table rows; batch norm is 2
+    an element, other norms 5, bilinear resizing and sampling 4 an element of the result; anything
+    else is nothing. ``docs/flops.md`` sets this beside what the authors report.
 
     Only shapes are computed, unless the model reads a tensor's values on the way, as MMDetection's
     pixel decoder does: such a model runs, on zeros. No weights are loaded.
 
     Args:
-        cfg_or_model: A config, or a segmentor of MMSegmentation, which is left as it is.
+        cfg_or_model: A config, or a segmentor of MMSegmentation or a detector of MMDetection such
+            as ``Mask2Former``, which is left as it is.
         size: (H, W) of the network's input in pixels, padding included.
 
     Raises:
@@ -120,17 +121,26 @@ def input_size_of(cfg: Config) -> tuple[int, int]:
     return tuple(crop)
 
 
+def parts_of(model: nn.Module) -> dict[str, tuple[str, ...]]:
+    """What the modules of each part of a segmentor or detector begin with."""
+    head = 'panoptic_head' if hasattr(model, 'panoptic_head') else 'decode_head'
+    of_head = {part: tuple(f'{head}.{name}' for name in names) for part, names in _OF_HEAD.items()}
+    return {'backbone': ('backbone', 'neck'), **of_head}
+
+
 class _Prediction(nn.Module):
-    """What is counted: an image's class scores."""
+    """What is counted: an image's class scores, or its masks."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model: Any = model
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Tensor) -> Any:
         size = tuple(image.shape[-2:])
-        img_meta = dict(img_shape=size, pad_shape=size, ori_shape=size)
+        img_meta = dict(img_shape=size, pad_shape=size, ori_shape=size, batch_input_shape=size)
         features = self.model.extract_feat(image)
+        if hasattr(self.model, 'panoptic_head'):
+            return self.model.panoptic_head.predict(features, [DetDataSample(metainfo=img_meta)])
         return self.model.decode_head.predict(features, [img_meta], None)
 
 
@@ -145,8 +155,9 @@ def _count_params(model: nn.Module) -> tuple[Counter[str], Counter[str]]:
     """All and trainable parameters by part."""
     params: Counter[str] = Counter()
     trainable: Counter[str] = Counter()
+    parts = parts_of(model)
     for name, param in model.named_parameters():
-        part = next((p for p, names in PARTS.items() if name.startswith(names)), 'prediction')
+        part = next((p for p, names in parts.items() if name.startswith(names)), 'prediction')
         params[part] += param.numel()
         trainable[part] += param.numel() * param.requires_grad
     return params, trainable
@@ -168,9 +179,9 @@ def _count_flops(model: nn.Module, size: tuple[int, int]) -> dict[str, int]:
         part: sum(
             _flops_of(modules[name], f'_Prediction.model.{name}', counts)
             for name in names
-            if name in modules and name != _INSIDE
+            if name in modules and not name.endswith(_INSIDE)
         )
-        for part, names in PARTS.items()
+        for part, names in parts_of(model).items()
     }
     return {**flops, 'prediction': counts['Global'] - sum(flops.values())}
 

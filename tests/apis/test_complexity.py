@@ -282,3 +282,18 @@ def test_released_models(name):
     print(name, round(flops, 2), round(with_it, 2), round(without, 2))
     assert with_it == pytest.approx(reported, rel=0.025)
     assert without == pytest.approx(reported, rel=0.006)
+
+
+def test_a_detector_costs_what_the_same_head_costs_a_segmentor(cfg):
+    """Up to the prediction: masks at full size in the place of class scores."""
+    segmentor = complexity_of(cfg, SIZE)
+    detector = copy.deepcopy(cfg)
+    head = detector.model.pop('decode_head')
+    head.update(type='FASegPanopticHead', num_things_classes=3, num_stuff_classes=K - 3)
+    del head['num_classes']
+    detector.model.update(type='FASegDetector', panoptic_head=head, train_cfg=head.train_cfg)
+    detector.model.data_preprocessor = dict(type='mmdet.DetDataPreprocessor')
+    found = complexity_of(detector, SIZE)
+    assert found.parts['prediction'].params == segmentor.parts['prediction'].params
+    for part in ('backbone', 'pixel decoder', 'transformer decoder'):
+        assert found.parts[part] == segmentor.parts[part]

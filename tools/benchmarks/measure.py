@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from mmseg_faseg.apis.complexity import PARTS
+from mmseg_faseg.apis.complexity import parts_of
 
 from .tasks import Task
 
@@ -108,8 +108,9 @@ def _one_run_by_part(task: Task, inputs: object) -> dict[str, float]:
         started['backward'] = now()
         return type(task).backward(task, result)
 
+    parts = parts_of(task.model)
     with ExitStack() as stack:
-        for part, names in PARTS.items():
+        for part, names in parts.items():
             for name, module in task.model.named_modules():
                 if name.startswith(names):
                     hooks = (
@@ -123,7 +124,7 @@ def _one_run_by_part(task: Task, inputs: object) -> dict[str, float]:
         start = now()
         task(inputs)
         end = now()
-    by_part = {part: seconds[part] for part in PARTS}
+    by_part = {part: seconds[part] for part in parts}
     known = sum(by_part.values())
     if task.inference:
         return {**by_part, 'prediction': end - start - known, 'whole': end - start}
