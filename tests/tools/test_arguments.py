@@ -9,7 +9,8 @@ from mmengine.config import DictAction
 from mmseg_faseg.apis import UserError, parse_options
 from tests.helpers.tools import REPOSITORY, call_tool, run
 
-TOOLS = ['train', 'test', 'demo', 'get_flops', 'convert_weights', 'publish_model', 'mmseg_tool']
+STOCK = ['mmseg_tool', 'mmdet_tool']  # which hand their arguments on
+TOOLS = ['train', 'test', 'demo', 'get_flops', 'convert_weights', 'publish_model']
 IMPORTED = """
 import runpy, sys
 tool = sys.argv[1]
@@ -22,7 +23,7 @@ print(*(name for name in ('numpy', 'torch', 'mmengine', 'mmseg_faseg') if name i
 """
 
 
-@pytest.mark.parametrize('tool', TOOLS)
+@pytest.mark.parametrize('tool', [*TOOLS, *STOCK])
 def test_help_imports_nothing_heavy(tool, tmp_path):
     path = REPOSITORY / 'tools' / f'{tool}.py'
     done = run(sys.executable, '-c', IMPORTED, path, '--help', cwd=tmp_path)
@@ -31,7 +32,7 @@ def test_help_imports_nothing_heavy(tool, tmp_path):
     assert (code, heavy) == ('exit 0', '')
 
 
-@pytest.mark.parametrize('tool', TOOLS[:-1])  # the last hands its arguments on
+@pytest.mark.parametrize('tool', TOOLS)
 def test_wrong_arguments_import_nothing_heavy(tool, tmp_path):
     path = REPOSITORY / 'tools' / f'{tool}.py'
     done = run(sys.executable, '-c', IMPORTED, path, 'a', 'b', '--nosuch', cwd=tmp_path)
