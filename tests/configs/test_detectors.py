@@ -96,3 +96,45 @@ def test_pair_says_nothing_of_its_own(path):
         f'./methods/{method}.py', f'../models/backbones/{backbone}.py'
     ]  # fmt: skip
     assert all('_base_.backbone_settings' in ast.unparse(key) for key in model.value.keywords)
+
+
+@pytest.mark.parametrize(
+    ('name', 'stock'),
+    [
+        ('coco-instance', 'mask2former_r50_8xb2-lsj-50e_coco'),
+        ('coco-panoptic', 'mask2former_r50_8xb2-lsj-50e_coco-panoptic'),
+    ],
+)
+def test_the_baseline_is_that_of_mmdetection(name, stock):
+    ours = load(f'mask2former_r50_{name}')
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        theirs = Config.fromfile(Config._get_cfg_path(f'mmdet::mask2former/{stock}.py', '')[0])
+        weights = [MODELS.build(_outlined(cfg).model).state_dict() for cfg in (ours, theirs)]
+    assert [(key, value.shape) for key, value in weights[0].items()] == [
+        (key, value.shape) for key, value in weights[1].items()
+    ]
+    for key in ('max_iters', 'val_interval'):
+        assert ours.train_cfg[key] == theirs.train_cfg[key]
+    assert ours.param_scheduler == [theirs.param_scheduler]
+    assert ours.optim_wrapper.clip_grad == theirs.optim_wrapper.clip_grad
+    optimizers = [dict(cfg.optim_wrapper.optimizer) for cfg in (ours, theirs)]
+    assert optimizers[0].items() <= optimizers[1].items()  # which spells defaults out
+    for loader in ('train_dataloader', 'val_dataloader'):
+        pipelines = [_plain(cfg[loader].dataset.pipeline) for cfg in (ours, theirs)]
+        assert pipelines[0] == pipelines[1]
+    preparations = [_plain(cfg.model.data_preprocessor) for cfg in (ours, theirs)]
+    assert preparations[0] == preparations[1]
+    assert ours.train_dataloader.batch_size == theirs.train_dataloader.batch_size == 2
+
+
+def _outlined(cfg):
+    cfg.model.backbone.init_cfg = None
+    return cfg
+
+
+def _plain(node):
+    """Without what says where files are, what changes nothing, and padding of maps of stuff."""
+    left_out = ('backend_args', 'resize_type', 'pad_seg', 'seg_pad_value')
+    if isinstance(node, dict):
+        return {k: _plain(v) for k, v in node.items() if k not in left_out}
+    return [_plain(one) for one in node] if isinstance(node, list | tuple) else node

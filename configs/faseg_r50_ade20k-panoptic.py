@@ -1,0 +1,27 @@
+# FASeg, ResNet-50, ADE20K panoptic. Not trained yet.
+_base_ = [
+    './_base_/default_runtime_detection.py',
+    './_base_/detectors/faseg_r50.py',
+    './_base_/datasets/ade20k-panoptic.py',
+    './_base_/schedules/ade20k_160k.py',
+]
+model = dict(
+    data_preprocessor=dict(
+        batch_augments=[
+            dict(
+                type='BatchFixedSizePad',
+                size=(640, 640),
+                img_pad_value=0,
+                pad_mask=True,
+                mask_pad_value=0,
+                pad_seg=True,
+                seg_pad_value=255,
+            )
+        ]
+    ),
+    panoptic_head=dict(num_things_classes=100, num_stuff_classes=50),
+)
+default_hooks = dict(
+    visualization=dict(type='DetVisualizationHook'),
+    checkpoint=dict(save_best='coco_panoptic/PQ'),
+)
