@@ -7,6 +7,7 @@ import pytest
 from mmengine.config import Config
 
 import mmseg_faseg
+from tests.helpers.configs import OF_BOTH_HEADS, OF_THE_RUN
 
 CONFIGS = Path(mmseg_faseg.__path__[0], '.mim', 'configs').resolve()
 MODELS = CONFIGS / '_base_' / 'models'
@@ -17,36 +18,6 @@ BASELINES = sorted(  # those of detectors: test_detectors.py
     path.stem
     for path in CONFIGS.glob('mask2former*.py')
     if './_base_/default_runtime.py' in path.read_text()
-)
-# What the Runner reads, besides the model.
-OF_THE_RUN = (
-    'train_dataloader',
-    'val_dataloader',
-    'test_dataloader',
-    'val_evaluator',
-    'test_evaluator',
-    'tta_model',
-    'tta_pipeline',
-    'optim_wrapper',
-    'param_scheduler',
-    'train_cfg',
-    'val_cfg',
-    'test_cfg',
-    'default_hooks',
-    'custom_hooks',
-    'randomness',
-    'auto_scale_lr',
-    'env_cfg',
-)
-OF_BOTH_HEADS = (
-    'in_channels',
-    'feat_channels',
-    'out_channels',
-    'num_queries',
-    'num_classes',
-    'loss_mask',
-    'loss_dice',
-    'train_cfg',
 )
 
 

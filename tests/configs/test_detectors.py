@@ -11,10 +11,11 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData, PixelData
 
-from tests.configs.test_axes import CONFIGS, OF_BOTH_HEADS, OF_THE_RUN
-from tests.helpers.configs import load
+from tests.helpers.configs import OF_BOTH_HEADS, OF_THE_RUN, load
 from tests.helpers.optional import NO_TIMM
+from tests.helpers.tools import REPOSITORY
 
+CONFIGS = REPOSITORY / 'configs'
 DETECTORS = CONFIGS / '_base_' / 'detectors'
 NAMES = sorted(
     path.stem for path in CONFIGS.glob('*.py') if 'default_runtime_detection' in path.read_text()
