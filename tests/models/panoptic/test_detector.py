@@ -75,26 +75,6 @@ def test_same_results_as_mmdetection(monkeypatch, stuff, test_cfg, case, rescale
         )
 
 
-def test_no_mask_exists_at_full_size_in_floating_point(monkeypatch):
-    """MMDetection's detector holds all of them twice."""
-    ours, _ = detectors(instance_on=False)
-    made = []
-    chunks = merging_rows.MaskRows.chunks
-
-    def watched(self, *arguments):
-        for rows, values in chunks(self, *arguments):
-            made.append(values.numel() * values.element_size())
-            yield rows, values
-
-    monkeypatch.setattr(merging_rows.MaskRows, 'chunks', watched)
-    big = DetDataSample(
-        metainfo=dict(img_shape=(64, 96), ori_shape=(2048, 1024), batch_input_shape=(64, 96))
-    )
-    (result,) = ours.predict(torch.randn(1, 3, 64, 96, dtype=torch.float64), [big])
-    assert result.pred_panoptic_seg.sem_seg.shape == (1, 2048, 1024)
-    assert max(made) < 32 * 2**20 < sum(made)
-
-
 @pytest.mark.parametrize(
     ('test_cfg', 'message'),
     [
