@@ -10,6 +10,8 @@ from .decoders.positional_query import (
 )
 from .panoptic.detector import FASegDetector
 from .panoptic.head import FASegPanopticHead
+from .panoptic.segformer import PanopticSegFormer
+from .panoptic.segformer_head import PanopticSegFormerHead
 from .semantic.head import FASegHead
 from .semantic.segmentor import FASegSegmentor
 from .semantic.tta import FASegTTAModel
@@ -27,5 +29,7 @@ __all__ = [
     'FocusAttention',
     'HighResolutionCrossAttention',
     'LearnedPositionalQuery',
+    'PanopticSegFormer',
+    'PanopticSegFormerHead',
     'TimmFeatures',
 ]

@@ -4,7 +4,7 @@ import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from .rows import MaskRows
+from .rows import Activation, MaskRows
 
 
 def predict_instances(
@@ -31,15 +31,38 @@ def predict_instances(
     scores, pairs = class_probs.flatten().topk(count, sorted=False)
     labels = pairs % num_classes
     is_thing = labels < num_things
-    scores, labels = scores[is_thing], labels[is_thing]
     queries = pairs[is_thing].div(num_classes, rounding_mode='floor')
+    return instances_of(rows, queries, labels[is_thing], scores[is_thing])
+
+
+def instances_of(
+    rows: MaskRows,
+    queries: Tensor,
+    labels: Tensor,
+    scores: Tensor,
+    threshold: float = 0,
+    activation: Activation = Tensor.sigmoid_,
+) -> InstanceData:
+    """The objects that chosen masks of an image are.
+
+    Args:
+        rows: Masks of the image.
+        queries: Which mask each object has, (N,).
+        labels: Of the objects, (N,).
+        scores: Probability of the class, (N,).
+        threshold: A pixel is inside where the mask logit is larger.
+        activation: From mask logits, which it overwrites, to how certain they are.
+
+    Returns:
+        As of :func:`predict_instances`.
+    """
     masks = torch.empty(len(queries), *rows.ori_shape, dtype=torch.bool, device=rows.device)
     certainty, areas = scores.new_zeros(len(queries)), scores.new_zeros(len(queries))
     for where, logits in rows.chunks():
         logits = logits[..., queries]
-        inside = logits > 0
+        inside = logits > threshold
         masks[:, where] = inside.permute(2, 0, 1)
-        certainty += logits.sigmoid_().mul_(inside).sum((0, 1))
+        certainty += activation(logits).mul_(inside).sum((0, 1))
         areas += inside.sum((0, 1))
     return InstanceData(
         labels=labels,

@@ -9,7 +9,7 @@ import torch
 from mmdet.evaluation.functional import INSTANCE_OFFSET
 from torch import Tensor
 
-from .rows import MaskRows
+from .rows import Activation, MaskRows
 
 _SETTINGS = {
     'argmax': ('object_mask_thr', 'iou_thr', 'filter_low_score'),
@@ -36,7 +36,7 @@ class Candidates:
     scores: Tensor
     num_things: int
     num_classes: int
-    activation: Callable[[Tensor], Tensor] = Tensor.sigmoid_
+    activation: Activation = Tensor.sigmoid_
 
     @classmethod
     def of(cls, class_logits: Tensor, num_things: int) -> 'Candidates':

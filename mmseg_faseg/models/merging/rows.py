@@ -18,6 +18,8 @@ from ..ops.chunks import chunk_bytes
 Box = tuple[int, int, int, int]
 # From mask logits (..., Q) of pixels to what becomes of them, (..., N).
 Merge = Callable[[Tensor], Tensor]
+# From mask logits, which it overwrites, to values from 0 to 1 or so.
+Activation = Callable[[Tensor], Tensor]
 
 
 class Window(NamedTuple):
@@ -140,6 +142,24 @@ class MaskRows(NamedTuple):
                 total[where] += merge(window.rows(top - window.top, bottom - window.top))
                 count[where] += 1
         return total.div_(count)
+
+
+def padded_rows(
+    mask_logits: Tensor, size: tuple[int, int], img_meta: dict, rescale: bool
+) -> MaskRows:
+    """Rows of an image that was padded on the right and at the bottom, as MMDetection pads.
+
+    Args:
+        mask_logits: (Q, h, w).
+        size: (H, W) of the network's input.
+        img_meta: With ``img_shape``, without padding, and ``ori_shape``.
+        rescale: Whether at the original size, or else at that of the image in the input.
+    """
+    height, width = img_meta['img_shape'][:2]
+    padding = (0, size[1] - width, 0, size[0] - height)
+    ori_shape = img_meta['ori_shape'] if rescale else img_meta['img_shape']
+    window = Window.of((0, 0, *size), mask_logits)
+    return MaskRows([window], size, padding, None, tuple(ori_shape[:2]))
 
 
 def _unchanged(mask_logits: Tensor) -> Tensor:

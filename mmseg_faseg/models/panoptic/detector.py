@@ -10,7 +10,7 @@ from torch import Tensor
 from ...registry import register
 from ..merging.instances import predict_instances
 from ..merging.panoptic import Candidates, merging
-from ..merging.rows import MaskRows, Window
+from ..merging.rows import MaskRows, padded_rows
 
 
 @register
@@ -83,7 +83,7 @@ class FASegDetector(Mask2Former):
             for logits, masks, sample in zip(
                 class_logits, mask_logits, batch_data_samples, strict=True
             ):
-                rows = _mask_rows(masks, size, sample.metainfo, rescale)
+                rows = padded_rows(masks, size, sample.metainfo, rescale)
                 self._add_predictions(sample, logits, rows)
         return batch_data_samples
 
@@ -97,14 +97,3 @@ class FASegDetector(Mask2Former):
             probs = class_logits.softmax(-1)[:, :-1]
             count = test_cfg.get('max_per_image', 100)
             sample.pred_instances = predict_instances(rows, probs, num_things, count)
-
-
-def _mask_rows(
-    mask_logits: Tensor, size: tuple[int, int], img_meta: dict, rescale: bool
-) -> MaskRows:
-    """Masks (Q, h, w) of an image in an input of a size, padded on the right and at the bottom."""
-    height, width = img_meta['img_shape'][:2]
-    padding = (0, size[1] - width, 0, size[0] - height)
-    ori_shape = img_meta['ori_shape'] if rescale else img_meta['img_shape']
-    window = Window.of((0, 0, *size), mask_logits)
-    return MaskRows([window], size, padding, None, tuple(ori_shape[:2]))

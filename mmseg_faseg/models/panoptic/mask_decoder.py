@@ -43,9 +43,20 @@ class MaskDecoder(BaseModule):
             raise ValueError(
                 f'embed_dims must be divisible by num_heads, got {embed_dims} and {num_heads}'
             )
+        self.num_levels = num_levels
         size = (embed_dims, num_heads, num_levels)
         self.layers = ModuleList(MaskDecoderLayer(*size, self_attention) for _ in range(num_layers))
         self.last_attn = MaskAttention(*size)
+
+    def init_weights(self) -> None:
+        """Xavier; weights that add up to a mask are positive, so that its ReLU is alive."""
+        super().init_weights()
+        for parameter in self.parameters():
+            if parameter.dim() > 1:
+                nn.init.xavier_uniform_(parameter)
+        for module in self.modules():
+            if isinstance(module, MaskAttention):
+                module.mask_proj.weight.data.abs_()
 
     def forward(
         self,
