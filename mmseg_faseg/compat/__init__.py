@@ -4,10 +4,11 @@ from .versions import check_versions
 
 check_versions()
 
-from . import mmcv_operators, optional_packages, torchvision  # noqa: E402  they import torch
+from . import mmcv_operators, optional_packages, panopticapi, torchvision  # noqa: E402
 
 torchvision.ensure_importable()
 mmcv_operators.ensure_importable()
+panopticapi.ensure_importable()
 optional_packages.import_open_mmlab()
 
 from . import amp  # noqa: E402, F401  torchvision first: MMEngine and MMDet import it

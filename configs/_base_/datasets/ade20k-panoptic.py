@@ -1,5 +1,5 @@
 # ADE20K, panoptic: 100 classes of things and 50 of stuff, with the annotations of MMDetection's
-# tools/dataset_converters. Needs panopticapi. Another place: ADE20K_ROOT=/path.
+# tools/dataset_converters. Another place: ADE20K_ROOT=/path.
 image_size = (640, 640)
 data_root = '{{$ADE20K_ROOT:data/ADEChallengeData2016}}'
 train_pipeline = [

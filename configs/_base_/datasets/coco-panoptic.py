@@ -1,5 +1,5 @@
 # COCO 2017, panoptic: 80 classes of things and 53 of stuff; large-scale jittering, as Mask2Former
-# trains. Needs panopticapi. Another place than data/coco: COCO_ROOT=/path.
+# trains. Another place than data/coco: COCO_ROOT=/path.
 image_size = (1024, 1024)
 data_root = '{{$COCO_ROOT:data/coco}}'
 train_pipeline = [

@@ -1,0 +1,68 @@
+# Nuclei of the 2018 Data Science Bowl, stage 1, panoptic: nuclei are things, background is stuff.
+# Another place than data/nuclei: NUCLEI_ROOT=/path.
+crop_size = (256, 256)
+data_root = '{{$NUCLEI_ROOT:data/nuclei}}'
+metainfo = dict(
+    classes=('nucleus', 'background'),
+    thing_classes=('nucleus',),
+    stuff_classes=('background',),
+    palette=[(220, 20, 60), (90, 90, 90)],
+)
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadPanopticAnnotations'),
+    dict(type='RandomFlip', prob=0.5, direction=['horizontal', 'vertical']),
+    dict(type='RandomResize', scale=crop_size, ratio_range=(0.8, 1.6), keep_ratio=True),
+    dict(type='RandomCrop', crop_size=crop_size, allow_negative_crop=True),
+    dict(type='FilterAnnotations', min_gt_bbox_wh=(1, 1), by_mask=True, keep_empty=False),
+    dict(type='PackDetInputs'),
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadPanopticAnnotations'),
+    dict(
+        type='PackDetInputs',
+        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'),
+    ),
+]
+train_dataloader = dict(
+    batch_size=2,
+    num_workers=2,
+    persistent_workers=True,
+    pin_memory=True,
+    sampler=dict(type='InfiniteSampler', shuffle=True),
+    dataset=dict(
+        type='CocoPanopticDataset',
+        data_root=data_root,
+        metainfo=metainfo,
+        ann_file='annotations/panoptic_train.json',
+        data_prefix=dict(img='images/train', seg='annotations/panoptic_train'),
+        pipeline=train_pipeline,
+    ),
+)
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=2,
+    persistent_workers=True,
+    pin_memory=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='CocoPanopticDataset',
+        data_root=data_root,
+        metainfo=metainfo,
+        ann_file='annotations/panoptic_val.json',
+        data_prefix=dict(img='images/val', seg='annotations/panoptic_val'),
+        test_mode=True,
+        pipeline=test_pipeline,
+    ),
+)
+test_dataloader = val_dataloader
+val_evaluator = [
+    dict(
+        type='CocoPanopticMetric',
+        ann_file=f'{data_root}/annotations/panoptic_val.json',
+        seg_prefix=f'{data_root}/annotations/panoptic_val',
+    ),
+    dict(type='CocoMetric', ann_file=f'{data_root}/annotations/instances_val.json', metric='segm'),
+]
+test_evaluator = val_evaluator
