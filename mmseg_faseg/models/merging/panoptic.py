@@ -1,6 +1,6 @@
 """From masks to segments that do not overlap: pixel by pixel, or mask by mask."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -45,9 +45,7 @@ class Candidates:
         return cls(labels, scores, num_things, class_logits.shape[1] - 1)
 
 
-def merging(
-    test_cfg: Mapping[str, Any], num_things: int, num_stuff: int
-) -> Callable[[MaskRows, Candidates], Tensor]:
+def merging(test_cfg: Mapping[str, Any], num_things: int, num_stuff: int) -> partial[Tensor]:
     """How the masks of an image become segments.
 
     Args:

@@ -1,10 +1,12 @@
 """From masks to class scores and class maps (Mask2Former, semantic inference)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from .panoptic import Candidates, merging
 from .rows import MaskRows, Merge, Window, row_slices
 
 
@@ -80,3 +82,39 @@ def predict_classes(
                 kept = scores.new_empty(scores.shape[-1], *rows.ori_shape)
             kept[:, where] = scores.permute(2, 0, 1)
     return classes, kept
+
+
+def mask_wise(
+    test_cfg: Mapping[str, Any], num_classes: int
+) -> Callable[[MaskRows, Tensor, Tensor], Tensor] | None:
+    """How masks become class maps mask by mask.
+
+    Masks are laid down whole, the best first, as :func:`.panoptic.by_mask` does; where there is
+    none, the class with the largest score is taken.
+
+    Args:
+        test_cfg: As of :func:`.panoptic.merging`.
+        num_classes: Number of classes K.
+
+    Returns:
+        From the masks of an image, class probabilities (Q, K) and the class map that scores give to
+        classes (1, H, W), int64; None with ``merging='argmax'``, where scores decide.
+
+    Raises:
+        ValueError: As of :func:`.panoptic.merging`, or there are settings with ``'argmax'``.
+    """
+    merge = merging(test_cfg, num_things=0, num_stuff=num_classes)
+    if test_cfg.get('merging', 'argmax') == 'argmax':
+        if merge.keywords:
+            raise ValueError(
+                f'test_cfg.{next(iter(merge.keywords))} has no effect on class maps, to which all '
+                "masks add; test_cfg.merging='mask-wise' has thresholds of its own"
+            )
+        return None
+
+    def classes_of(rows: MaskRows, class_probs: Tensor, by_scores: Tensor) -> Tensor:
+        scores, labels = class_probs.max(-1)
+        segments = merge(rows, Candidates(labels, scores, 0, num_classes))
+        return torch.where(segments < num_classes, segments.long(), by_scores)
+
+    return classes_of

@@ -1,5 +1,7 @@
 """A segmentor that turns masks into class maps in bounded memory."""
 
+from collections.abc import Callable
+
 import torch
 from mmengine.structures import PixelData
 from mmseg.models import EncoderDecoder
@@ -11,7 +13,7 @@ from ...errors import UserError
 from ...registry import register
 from ..mask2former_init import load_mask2former
 from ..merging.rows import Box, MaskRows, Window
-from ..merging.semantic import predict_classes
+from ..merging.semantic import mask_wise, predict_classes
 from ..ops.cuda_graphs import CudaGraphs
 from ..ops.finite import nonfinite
 from ..ops.tracing import refuse_other_sizes
@@ -30,6 +32,10 @@ class FASegSegmentor(EncoderDecoder):
         mask2former (str, optional): Checkpoint of MMSegmentation's Mask2Former to start from,
             loaded in ``init_weights`` after everything else; see
             :func:`mmseg_faseg.checkpoints.convert.load_mask2former`.
+        test_cfg (dict, optional): As of ``EncoderDecoder``, and ``merging``: ``'argmax'``, the
+            default, where the scores of all masks are added up, or ``'mask-wise'`` with its
+            thresholds, where masks are laid down whole; see
+            :func:`mmseg_faseg.models.merging.semantic.mask_wise`.
         cuda_graphs (bool): Whether ``predict`` runs the network, from images to class probabilities
             and mask logits, as CUDA graphs; see :class:`CudaGraphs` in ``cuda_graphs.py``. Without
             a GPU it has no effect.
@@ -38,7 +44,7 @@ class FASegSegmentor(EncoderDecoder):
     Raises:
         TypeError: ``decode_head`` makes no masks.
         ValueError: ``test_cfg`` has another mode than 'whole' and 'slide', or its windows are not
-            two numbers or leave out part of the image.
+            two numbers or leave out part of the image; or ``merging`` does not fit it.
         UserError: When weights are loaded: some are not finite, which would make every prediction
             class 0.
     """
@@ -58,6 +64,7 @@ class FASegSegmentor(EncoderDecoder):
                 f'got {type(self.decode_head).__name__}, which EncoderDecoder can run'
             )
         check_windows(self.test_cfg)
+        self._mask_wise()
         self.keep_scores = keep_scores
         self.mask2former = mask2former
         self.graphs = CudaGraphs() if cuda_graphs else None
@@ -106,6 +113,7 @@ class FASegSegmentor(EncoderDecoder):
                 SegDataSample(metainfo=dict(ori_shape=size, img_shape=size)) for _ in inputs
             ]
         boxes, predictions = self._predict_windows(inputs)
+        by_mask = self._mask_wise()
         with torch.autocast(inputs.device.type, enabled=False):
             for i, sample in enumerate(data_samples):
                 windows = [
@@ -115,10 +123,22 @@ class FASegSegmentor(EncoderDecoder):
                 rows = _mask_rows(windows, size, sample.metainfo)
                 class_probs = [probs[i] for probs, _ in predictions]
                 classes, scores = predict_classes(rows, class_probs, self.keep_scores)
+                if by_mask is not None:
+                    classes = by_mask(rows, class_probs[0], classes)
                 sample.pred_sem_seg = PixelData(data=classes)
                 if scores is not None:
                     sample.seg_logits = PixelData(data=scores)
         return data_samples
+
+    def _mask_wise(self) -> Callable | None:
+        test_cfg = self.test_cfg or {}
+        found = mask_wise(test_cfg, self.decode_head.num_classes)
+        if found is not None and test_cfg.get('mode', 'whole') != 'whole':
+            raise ValueError(
+                "test_cfg.merging='mask-wise' needs mode='whole', got "
+                f'{test_cfg["mode"]!r}: masks of several windows have nothing to do with each other'
+            )
+        return found
 
     def _predict_windows(self, inputs: Tensor) -> tuple[list[Box], list[tuple[Tensor, Tensor]]]:
         """Runs the network on every window: where it lies, class probabilities and mask logits."""

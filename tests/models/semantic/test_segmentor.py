@@ -151,3 +151,41 @@ def test_diagonal_flips_are_refused():
 def test_unknown_mode_is_refused():
     with pytest.raises(ValueError, match="must be 'whole' or 'slide', got 'tiles'"):
         build_segmentor(dict(mode='tiles')).predict(torch.randn(1, 3, 32, 32))
+
+
+def test_masks_laid_down_whole():
+    """Where a mask lies its class is, and elsewhere the class with the largest score."""
+    settings = dict(mode='whole', merging='mask-wise', quality_thr=0.05, overlap_thr=0.5)
+    model, plain = build_segmentor(settings).double(), build_segmentor().double()
+    generator = torch.Generator().manual_seed(3)
+    probs = torch.rand(1, 7, 5, generator=generator, dtype=torch.float64).softmax(-1)
+    masks = 6 * torch.randn(1, 7, 4, 6, generator=generator, dtype=torch.float64) - 4
+    for one in (model, plain):
+        one.decode_head.predict_masks = lambda x: (probs, masks)
+    inputs = torch.randn(1, 3, 64, 96, dtype=torch.float64)
+    found, scored = (one.predict(inputs)[0].pred_sem_seg.data for one in (model, plain))
+    assert found.shape == (1, 64, 96)
+    assert found.dtype == torch.int64
+    resized = torch.nn.functional.interpolate(masks, (64, 96), mode='bilinear')[0].sigmoid()
+    inside = resized > 0.5
+    assert (found[0] == scored[0])[~inside.any(0)].all()
+    assert (found != scored).any()
+    quality = (
+        probs[0].max(-1).values * ((resized * inside).sum((1, 2)) / (inside.sum((1, 2)) + 1)) ** 2
+    )
+    best = int(quality.argmax())
+    assert (found[0][inside[best]] == probs[0, best].argmax()).all()
+
+
+@pytest.mark.parametrize(
+    ('test_cfg', 'message'),
+    [
+        (dict(merging='all'), "merging must be 'argmax' or 'mask-wise', got 'all'"),
+        (dict(iou_thr=0.8), 'iou_thr has no effect on class maps'),
+        (dict(quality_thr=0.8), "quality_thr is a setting of merging='mask-wise'"),
+        (dict(MODES['slide'], merging='mask-wise'), "needs mode='whole', got 'slide'"),
+    ],
+)
+def test_merging_that_does_not_fit(test_cfg, message):
+    with pytest.raises(ValueError, match=message):
+        build_segmentor(dict(dict(mode='whole'), **test_cfg))
