@@ -111,7 +111,7 @@ def apply_options(cfg: Config, options: dict[str, Any] | None) -> Config:
     _check_option_names(cfg, options)
     try:
         cfg.merge_from_dict(options)
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f'--cfg-options {_spelled(options)}: {error.args[0]}') from None
     if 'data_root' in options:
         for loader in DATALOADERS:

@@ -1,4 +1,4 @@
-"""Starts FASeg from a checkpoint of MMSegmentation's Mask2Former."""
+"""Starts FASeg from a checkpoint of MMSegmentation's or MMDetection's Mask2Former."""
 
 import re
 from typing import Any, NamedTuple
@@ -7,9 +7,10 @@ from mmengine.logging import print_log
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
-_LAYER = re.compile(r'(decode_head\.transformer_decoder\.layers\.)(\d+)(\..+)')
+_HEAD = re.compile(r'^(decode|panoptic)_head\.')
+_LAYER = re.compile(r'(head\.transformer_decoder\.layers\.)(\d+)(\..+)')
 _MASK2FORMER_LEVELS = 3
-_ONLY_FASEG = ('decode_head.positional_query.', 'decode_head.pixel_decoder.positional_encoding.')
+_ONLY_FASEG = ('head.positional_query.', 'head.pixel_decoder.positional_encoding.')
 
 
 class InitReport(NamedTuple):
@@ -27,14 +28,14 @@ class InitReport(NamedTuple):
 
 
 def load_mask2former(model: nn.Module, path: str) -> InitReport:
-    """Initialises a FASeg segmentor from a Mask2Former checkpoint, and logs what was taken.
+    """Initialises a FASeg segmentor or detector from Mask2Former's, and logs what was taken.
 
     Layers are mapped round by round: Mask2Former's layer 3 r + j visits level j, as FASeg's layer
     4 r + j does; the layers on level 3 are new. The classifier is taken if the number of classes
-    is the same.
+    is the same. Segmentors start from detectors, too, and the other way round.
 
     Args:
-        model: A segmentor with a ``FASegHead``.
+        model: A segmentor with a ``FASegHead``, or a detector with a ``FASegPanopticHead``.
         path: File or URL of the checkpoint.
 
     Returns:
@@ -44,8 +45,10 @@ def load_mask2former(model: nn.Module, path: str) -> InitReport:
         ValueError: If the file is no Mask2Former checkpoint, or one for another backbone or width.
     """
     source = _read(path)
-    own = model.state_dict()
-    head: Any = model.decode_head
+    prefix = 'panoptic_head.' if hasattr(model, 'panoptic_head') else 'decode_head.'
+    head: Any = model.get_submodule(prefix[:-1])
+    # Both heads as one: what stands for either prefix.
+    own = {_HEAD.sub('head.', key): value for key, value in model.state_dict().items()}
     mapped = {
         _rename(key, head.num_transformer_feat_level): (key, value) for key, value in source.items()
     }
@@ -56,8 +59,11 @@ def load_mask2former(model: nn.Module, path: str) -> InitReport:
             left.append(key)
         else:
             taken[name] = fitted
-    report = InitReport(list(taken), [name for name in own if name not in taken], left)
-    _check(report, path, own, mapped)
+    new = [name for name in own if name not in taken]
+    _check(InitReport(list(taken), new, left), path, own, mapped)
+    taken = {name.replace('head.', prefix, 1): value for name, value in taken.items()}
+    new = [name.replace('head.', prefix, 1) for name in new]
+    report = InitReport(list(taken), new, left)
     model.load_state_dict(taken, strict=False)
     _log(report, path)
     return report
@@ -68,16 +74,19 @@ def _read(path: str) -> dict[str, Tensor]:
     checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
     weights = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, dict) else {}
     weights = {key.removeprefix('module.'): value for key, value in weights.items()}
-    if not any(_LAYER.match(key) for key in weights):
+    names = [_HEAD.sub('head.', key) for key in weights]
+    if not any(_LAYER.match(name) for name in names):
         raise ValueError(
-            f'{path} is no Mask2Former checkpoint of MMSegmentation: no decoder layers'
+            f'{path} is no Mask2Former checkpoint of MMSegmentation or MMDetection: '
+            'no decoder layers'
         )
-    if any(key.startswith(_ONLY_FASEG) for key in weights):
+    if any(name.startswith(_ONLY_FASEG) for name in names):
         raise ValueError(f'{path} is a FASeg checkpoint, not a Mask2Former one: use load_from')
     return weights
 
 
 def _rename(key: str, num_levels: int) -> str:
+    key = _HEAD.sub('head.', key)
     match = _LAYER.fullmatch(key)
     if match is None:
         return key
@@ -89,7 +98,7 @@ def _fit(name: str, value: Tensor, own: dict[str, Tensor]) -> Tensor | None:
     """The value for a parameter of the model, or None if it does not fit."""
     if name not in own:
         return None
-    if name == 'decode_head.level_embed.weight' and len(value) < len(own[name]):
+    if name == 'head.level_embed.weight' and len(value) < len(own[name]):
         merged = own[name].clone()
         merged[: len(value)] = value
         return merged
@@ -97,7 +106,7 @@ def _fit(name: str, value: Tensor, own: dict[str, Tensor]) -> Tensor | None:
 
 
 def _check(report: InitReport, path: str, own: dict, mapped: dict) -> None:
-    classifier = 'decode_head.cls_embed.'
+    classifier = 'head.cls_embed.'
     for name, (key, value) in mapped.items():
         misfit = name in own and name not in report.taken and not name.startswith(classifier)
         if misfit and 'criterion' not in name and 'class_weight' not in name:

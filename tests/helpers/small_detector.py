@@ -25,7 +25,7 @@ MASK2FORMER = dict(
 )
 
 
-def build_detector(head: ConfigDict, stuff=STUFF, kind='Mask2Former', **test_cfg):
+def build_detector(head: ConfigDict, stuff=STUFF, kind='Mask2Former', mask2former=None, **test_cfg):
     """A detector of MMDetection's or ours around a head."""
     head.update(num_things_classes=THINGS, num_stuff_classes=stuff)
     train_cfg = head.pop('train_cfg')
@@ -33,7 +33,7 @@ def build_detector(head: ConfigDict, stuff=STUFF, kind='Mask2Former', **test_cfg
     config = ConfigDict(
         type=kind,
         data_preprocessor=dict(type='DetDataPreprocessor', pad_size_divisor=32, pad_mask=True),
-        backbone=BACKBONE,
+        backbone=dict(BACKBONE, stem_channels=64),  # MMSegmentation's default
         panoptic_head=head,
         panoptic_fusion_head=dict(
             type='MaskFormerFusionHead', num_things_classes=THINGS, num_stuff_classes=stuff
@@ -43,6 +43,7 @@ def build_detector(head: ConfigDict, stuff=STUFF, kind='Mask2Former', **test_cfg
     )
     if kind == 'FASegDetector':
         del config['panoptic_fusion_head']
+        config.mask2former = mask2former
     with DefaultScope.overwrite_default_scope('mmdet'):
         return MMDET_MODELS.build(config)
 

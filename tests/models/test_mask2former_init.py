@@ -1,9 +1,12 @@
-"""FASeg starts from MMSegmentation's Mask2Former checkpoints."""
+"""FASeg starts from MMSegmentation's and MMDetection's Mask2Former checkpoints."""
+
+import re
 
 import pytest
 import torch
 
 from mmseg_faseg.models.mask2former_init import load_mask2former
+from tests.helpers.small_detector import build_detector, our_head, stock_head
 from tests.helpers.small_segmentor import build_segmentor
 
 LAYER = 'decode_head.transformer_decoder.layers.{}.self_attn.attn.in_proj_weight'
@@ -88,3 +91,41 @@ def test_other_files_are_refused(mask2former, tmp_path):
     torch.save(other, tmp_path / 'backbone.pth')
     with pytest.raises(ValueError, match='is for another backbone'):
         load_mask2former(build_segmentor(), str(tmp_path / 'backbone.pth'))
+
+
+@pytest.fixture(scope='module')
+def detector(tmp_path_factory):
+    """MMDetection's Mask2Former and a file of its weights."""
+    model = build_detector(stock_head())
+    path = tmp_path_factory.mktemp('detector') / 'mask2former_det.pth'
+    torch.save(dict(meta={}, state_dict=model.state_dict()), path)
+    return str(path), model.state_dict()
+
+
+def test_detectors_start_from_detectors(detector):
+    path, source = detector
+    model = build_detector(our_head(), kind='FASegDetector', mask2former=path)
+    model.init_weights()
+    layer = LAYER.replace('decode_head', 'panoptic_head')
+    for number in range(9):
+        ours = 4 * (number // 3) + number % 3
+        assert torch.equal(model.state_dict()[layer.format(ours)], source[layer.format(number)])
+    key = 'panoptic_head.cls_embed.weight'
+    assert torch.equal(model.state_dict()[key], source[key])
+    report = load_mask2former(model, path)
+    assert report.left == []
+    assert all(re.search(r'position|\.layers\.|level_embed', name) for name in report.new)
+
+
+def test_segmentors_and_detectors_start_from_each_other(detector, mask2former):
+    """THINGS + STUFF are as many as the segmentor's classes."""
+    for (path, source), model, own in (
+        (detector, build_segmentor(), 'decode_head'),
+        (mask2former, build_detector(our_head(), kind='FASegDetector'), 'panoptic_head'),
+    ):
+        report = load_mask2former(model, path)
+        assert report.left == []
+        key = 'transformer_decoder.layers.1.self_attn.attn.in_proj_weight'
+        (theirs,) = (name for name in source if name.endswith(key))
+        assert torch.equal(model.state_dict()[f'{own}.{key}'], source[theirs])
+        assert f'{own}.cls_embed.weight' in report.taken

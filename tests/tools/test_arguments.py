@@ -6,7 +6,7 @@ import sys
 import pytest
 from mmengine.config import DictAction
 
-from mmseg_faseg.apis import UserError, parse_options
+from mmseg_faseg.apis import UserError, load_config, parse_options
 from tests.helpers.tools import REPOSITORY, call_tool, run
 
 STOCK = ['mmseg_tool', 'mmdet_tool']  # which hand their arguments on
@@ -67,6 +67,13 @@ def test_options_that_cannot_be_read_are_quoted(arguments, message):
     with pytest.raises(UserError) as caught:
         parse_options(arguments)
     assert str(caught.value) == message
+
+
+def test_an_option_below_one_that_has_no_entries():
+    """Found by tests/security/test_fuzz_inputs.py."""
+    options = parse_options(['param_scheduler=', 'param_scheduler.model.type=A'])
+    with pytest.raises(UserError, match=r'^--cfg-options param_scheduler= param_scheduler\.model'):
+        load_config('mmseg_faseg::faseg_toy.py', options)
 
 
 @pytest.mark.parametrize('tool', ['train.py', 'test.py', 'get_flops.py'])

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from ...errors import UserError
 from ...sharding import own_part
 
 
@@ -38,3 +39,14 @@ def nonfinite(tensors: Mapping[str, Tensor]) -> str | None:
         f'{len(bad)} of {len(floats)} tensors, first {first} '
         f'({values} of {floats[first].numel()} values)'
     )
+
+
+def refuse_nonfinite(model: nn.Module, keys: object) -> None:
+    """A hook for after weights were loaded; ``keys`` are those that did not fit.
+
+    Raises:
+        UserError: Some are NaN or infinite, which would make every prediction the same.
+    """
+    found = nonfinite(model.state_dict())
+    if found:
+        raise UserError(f'the weights loaded into {type(model).__name__} are not finite: {found}')

@@ -8,9 +8,11 @@ from mmengine.structures import PixelData
 from torch import Tensor
 
 from ...registry import register
+from ..mask2former_init import load_mask2former
 from ..merging.instances import predict_instances
 from ..merging.panoptic import Candidates, merging
 from ..merging.rows import MaskRows, padded_rows
+from ..ops.finite import refuse_nonfinite
 
 
 @register
@@ -31,11 +33,15 @@ class FASegDetector(Mask2Former):
             (False) with ``max_per_image`` (100). How segments come about: ``merging`` and its
             settings, see :func:`mmseg_faseg.models.merging.panoptic.merging`.
         data_preprocessor (dict, optional): Config of ``DetDataPreprocessor``.
+        mask2former (str, optional): Checkpoint of MMDetection's or MMSegmentation's Mask2Former to
+            start from, loaded in ``init_weights`` after everything else; see
+            :func:`mmseg_faseg.models.mask2former_init.load_mask2former`.
         init_cfg (dict, optional): MMEngine's initialisation.
 
     Raises:
         TypeError: ``panoptic_head`` makes no masks.
         ValueError: ``test_cfg`` says something about merging that does not fit.
+        UserError: When weights are loaded: some are not finite.
     """
 
     def __init__(
@@ -47,6 +53,7 @@ class FASegDetector(Mask2Former):
         train_cfg: dict | None = None,
         test_cfg: dict | None = None,
         data_preprocessor: dict | None = None,
+        mask2former: str | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         head = ConfigDict(panoptic_head)
@@ -62,6 +69,16 @@ class FASegDetector(Mask2Former):
                 f'got {type(self.panoptic_head).__name__}, which Mask2Former can run'
             )
         merging(test_cfg or {}, self.num_things_classes, self.num_stuff_classes)
+        self.mask2former = mask2former
+        self.register_load_state_dict_post_hook(refuse_nonfinite)
+
+    def init_weights(self) -> None:
+        """Initialises all parts, then takes over ``mask2former`` if it is given."""
+        if self.mask2former is not None:
+            self.backbone.init_cfg = None  # about to be overwritten: no need to fetch it
+        super().init_weights()
+        if self.mask2former is not None:
+            load_mask2former(self, self.mask2former)
 
     @torch.no_grad()
     def predict(

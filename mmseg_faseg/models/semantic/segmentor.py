@@ -9,13 +9,12 @@ from mmseg.structures import SegDataSample
 from mmseg.utils import OptSampleList, SampleList
 from torch import Tensor
 
-from ...errors import UserError
 from ...registry import register
 from ..mask2former_init import load_mask2former
 from ..merging.rows import Box, MaskRows, Window
 from ..merging.semantic import mask_wise, predict_classes
 from ..ops.cuda_graphs import CudaGraphs
-from ..ops.finite import nonfinite
+from ..ops.finite import refuse_nonfinite
 from ..ops.tracing import refuse_other_sizes
 
 
@@ -68,16 +67,15 @@ class FASegSegmentor(EncoderDecoder):
         self.keep_scores = keep_scores
         self.mask2former = mask2former
         self.graphs = CudaGraphs() if cuda_graphs else None
-        self.register_load_state_dict_post_hook(_refuse_nonfinite)
+        self.register_load_state_dict_post_hook(refuse_nonfinite)
 
     def init_weights(self) -> None:
         """Initialises all parts, then takes over ``mask2former`` if it is given."""
-        if self.mask2former is None:
-            super().init_weights()
-            return
-        self.backbone.init_cfg = None  # about to be overwritten: no need to fetch it
+        if self.mask2former is not None:
+            self.backbone.init_cfg = None  # about to be overwritten: no need to fetch it
         super().init_weights()
-        load_mask2former(self, self.mask2former)
+        if self.mask2former is not None:
+            load_mask2former(self, self.mask2former)
 
     def train(self, mode: bool = True) -> 'FASegSegmentor':
         """Sets the mode; training needs the memory of CUDA graphs."""
@@ -161,13 +159,6 @@ class FASegSegmentor(EncoderDecoder):
     def _network(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Class probabilities (B, Q, K) and mask logits (B, Q, H / 4, W / 4) of images."""
         return self.decode_head.predict_masks(self.extract_feat(images))
-
-
-def _refuse_nonfinite(model: torch.nn.Module, keys: object) -> None:
-    """Runs after weights were loaded; ``keys`` are those that did not fit."""
-    found = nonfinite(model.state_dict())
-    if found:
-        raise UserError(f'the weights loaded into {type(model).__name__} are not finite: {found}')
 
 
 def check_windows(test_cfg: dict | None) -> None:
