@@ -6,19 +6,7 @@ _base_ = [
     './_base_/schedules/ade20k_160k.py',
 ]
 model = dict(
-    data_preprocessor=dict(
-        batch_augments=[
-            dict(
-                type='BatchFixedSizePad',
-                size=(640, 640),
-                img_pad_value=0,
-                pad_mask=True,
-                mask_pad_value=0,
-                pad_seg=True,
-                seg_pad_value=255,
-            )
-        ]
-    ),
+    data_preprocessor=dict(batch_augments={{_base_.batch_augments}}),
     panoptic_head=dict(num_things_classes=100, num_stuff_classes=50),
 )
 default_hooks = dict(

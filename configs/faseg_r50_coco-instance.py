@@ -6,19 +6,7 @@ _base_ = [
     './_base_/schedules/coco_50e.py',
 ]
 model = dict(
-    data_preprocessor=dict(
-        batch_augments=[
-            dict(
-                type='BatchFixedSizePad',
-                size=(1024, 1024),
-                img_pad_value=0,
-                pad_mask=True,
-                mask_pad_value=0,
-                pad_seg=False,
-                seg_pad_value=255,
-            )
-        ]
-    ),
+    data_preprocessor=dict(batch_augments={{_base_.batch_augments}}),
     panoptic_head=dict(num_things_classes=80, num_stuff_classes=0),
     test_cfg=dict(panoptic_on=False),
 )

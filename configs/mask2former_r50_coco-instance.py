@@ -7,26 +7,11 @@ _base_ = [
 ]
 num_things_classes = 80
 num_stuff_classes = 0
-positional_encoding = dict(num_feats=128, normalize=True)
 model = dict(
-    data_preprocessor=dict(
-        batch_augments=[
-            dict(
-                type='BatchFixedSizePad',
-                size=(1024, 1024),
-                img_pad_value=0,
-                pad_mask=True,
-                mask_pad_value=0,
-                pad_seg=False,
-                seg_pad_value=255,
-            )
-        ]
-    ),
+    data_preprocessor=dict(batch_augments={{_base_.batch_augments}}),
     panoptic_head=dict(
         num_things_classes=num_things_classes,
         num_stuff_classes=num_stuff_classes,
-        pixel_decoder=dict(positional_encoding=positional_encoding),
-        positional_encoding=positional_encoding,
         loss_cls=dict(class_weight=[1.0] * (num_things_classes + num_stuff_classes) + [0.1]),
     ),
     panoptic_fusion_head=dict(

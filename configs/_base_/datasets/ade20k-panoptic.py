@@ -1,6 +1,17 @@
 # ADE20K, panoptic: 100 classes of things and 50 of stuff, with the annotations of MMDetection's
 # tools/dataset_converters. Another place: ADE20K_ROOT=/path.
 image_size = (640, 640)
+batch_augments = [  # of the data preprocessor
+    dict(
+        type='BatchFixedSizePad',
+        size=image_size,
+        img_pad_value=0,
+        pad_mask=True,
+        mask_pad_value=0,
+        pad_seg=True,
+        seg_pad_value=255,
+    )
+]
 data_root = '{{$ADE20K_ROOT:data/ADEChallengeData2016}}'
 train_pipeline = [
     dict(type='LoadImageFromFile', to_float32=True),

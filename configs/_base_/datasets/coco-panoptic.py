@@ -1,6 +1,17 @@
 # COCO 2017, panoptic: 80 classes of things and 53 of stuff; large-scale jittering, as Mask2Former
 # trains. Another place than data/coco: COCO_ROOT=/path.
 image_size = (1024, 1024)
+batch_augments = [  # of the data preprocessor
+    dict(
+        type='BatchFixedSizePad',
+        size=image_size,
+        img_pad_value=0,
+        pad_mask=True,
+        mask_pad_value=0,
+        pad_seg=True,
+        seg_pad_value=255,
+    )
+]
 data_root = '{{$COCO_ROOT:data/coco}}'
 train_pipeline = [
     dict(type='LoadImageFromFile', to_float32=True),

@@ -1,7 +1,7 @@
-# Nuclei of the 2018 Data Science Bowl, stage 1, panoptic: nuclei are things, background is stuff.
-# Another place than data/nuclei: NUCLEI_ROOT=/path.
-crop_size = (256, 256)
+# The nuclei of nuclei-instance.py, panoptic: nuclei are things, background is stuff.
+_base_ = './nuclei-instance.py'
 data_root = '{{$NUCLEI_ROOT:data/nuclei}}'
+crop_size = (256, 256)
 metainfo = dict(
     classes=('nucleus', 'background'),
     thing_classes=('nucleus',),
@@ -26,33 +26,20 @@ test_pipeline = [
     ),
 ]
 train_dataloader = dict(
-    batch_size=2,
-    num_workers=2,
-    persistent_workers=True,
-    pin_memory=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
         type='CocoPanopticDataset',
-        data_root=data_root,
         metainfo=metainfo,
         ann_file='annotations/panoptic_train.json',
-        data_prefix=dict(img='images/train', seg='annotations/panoptic_train'),
+        data_prefix=dict(seg='annotations/panoptic_train'),
         pipeline=train_pipeline,
     ),
 )
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    pin_memory=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='CocoPanopticDataset',
-        data_root=data_root,
         metainfo=metainfo,
         ann_file='annotations/panoptic_val.json',
-        data_prefix=dict(img='images/val', seg='annotations/panoptic_val'),
-        test_mode=True,
+        data_prefix=dict(seg='annotations/panoptic_val'),
         pipeline=test_pipeline,
     ),
 )
