@@ -2,20 +2,19 @@
 
 from collections.abc import Sequence
 
-import torch
 import torch.nn.functional as F
 from mmdet.models import Mask2FormerHead
 from mmdet.structures import SampleList
-from mmengine.structures import InstanceData
 from torch import Tensor
 
 from ...registry import register
-from ..losses import MaskTensors, Targets, from_instances, from_panoptic
+from ..losses import from_instances, from_panoptic
+from ..mask2former_contract import Mask2FormerContract
 from ..mask_head import MaskHead
 
 
 @register
-class FASegPanopticHead(MaskHead, Mask2FormerHead):
+class FASegPanopticHead(Mask2FormerContract, Mask2FormerHead):
     """Mask2Former's head with dynamic positional queries and high-resolution cross-attention.
 
     Takes the place of MMDetection's ``Mask2FormerHead`` in its detectors ``Mask2Former`` and
@@ -54,22 +53,6 @@ class FASegPanopticHead(MaskHead, Mask2FormerHead):
         self.num_stuff_classes = num_stuff_classes
         self.test_cfg = test_cfg
 
-    def forward(
-        self, x: Sequence[Tensor], batch_data_samples: SampleList | None = None
-    ) -> tuple[list[Tensor], list[Tensor]]:
-        """Makes every prediction, before the first and after each layer.
-
-        Args:
-            x: The backbone's maps, finest first.
-            batch_data_samples: Not used; part of MMDetection's contract.
-
-        Returns:
-            Class logits (B, Q, K + 1) and mask logits (B, Q, H / 4, W / 4) of each prediction, at
-            least in float32.
-        """
-        class_logits, masks = self.predict_all(x)
-        return list(class_logits), list(masks.tensors())
-
     def loss(self, x: Sequence[Tensor], batch_data_samples: SampleList) -> dict[str, Tensor]:
         """Computes the losses of every prediction.
 
@@ -88,22 +71,6 @@ class FASegPanopticHead(MaskHead, Mask2FormerHead):
             counts = self.num_things_classes, self.num_stuff_classes
             return self.train_losses(x, from_panoptic(batch_data_samples, *counts))
         return self.train_losses(x, from_instances(batch_data_samples))
-
-    def loss_by_feat(
-        self,
-        all_cls_scores: Sequence[Tensor],
-        all_mask_preds: Sequence[Tensor],
-        batch_gt_instances: Sequence[InstanceData],
-        batch_img_metas: Sequence[dict],
-    ) -> dict[str, Tensor]:
-        """Losses of L predictions whose masks exist, as of :meth:`FASegHead.loss_by_feat`."""
-        targets = Targets.of(
-            [instances.labels for instances in batch_gt_instances],
-            [instances.masks for instances in batch_gt_instances],
-            batch_img_metas,
-        )
-        class_logits = torch.stack(list(all_cls_scores))
-        return self.losses_of(class_logits, MaskTensors(list(all_mask_preds)), targets)
 
     def predict(self, x: Sequence[Tensor], batch_data_samples: SampleList) -> tuple[Tensor, Tensor]:
         """Makes the last prediction, at the size of the network's input.

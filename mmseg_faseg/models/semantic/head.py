@@ -3,19 +3,19 @@
 from collections.abc import Sequence
 
 import torch
-from mmengine.structures import InstanceData
 from mmseg.models.decode_heads import Mask2FormerHead
 from mmseg.utils import SampleList
 from torch import Tensor
 
 from ...registry import register
-from ..losses import MaskTensors, Targets, from_label_maps
+from ..losses import from_label_maps
+from ..mask2former_contract import Mask2FormerContract
 from ..mask_head import MaskHead
 from ..merging.semantic import class_scores
 
 
 @register
-class FASegHead(MaskHead, Mask2FormerHead):
+class FASegHead(Mask2FormerContract, Mask2FormerHead):
     """Mask2Former's head with dynamic positional queries and high-resolution cross-attention.
 
     Keeps the contract of MMSegmentation's ``Mask2FormerHead``: methods, config keys, attribute and
@@ -57,22 +57,6 @@ class FASegHead(MaskHead, Mask2FormerHead):
         self.ignore_index = ignore_index
         self.test_cfg = test_cfg
 
-    def forward(
-        self, x: Sequence[Tensor], batch_data_samples: SampleList | None = None
-    ) -> tuple[list[Tensor], list[Tensor]]:
-        """Makes every prediction, before the first and after each layer.
-
-        Args:
-            x: The backbone's maps, finest first.
-            batch_data_samples: Not used; part of MMSegmentation's contract.
-
-        Returns:
-            Class logits (B, Q, K + 1) and mask logits (B, Q, H / 4, W / 4) of each prediction, at
-            least in float32.
-        """
-        class_logits, masks = self.predict_all(x)
-        return list(class_logits), list(masks.tensors())
-
     def loss(
         self, x: Sequence[Tensor], batch_data_samples: SampleList, train_cfg: dict | None
     ) -> dict[str, Tensor]:
@@ -91,32 +75,6 @@ class FASegHead(MaskHead, Mask2FormerHead):
         """
         targets = from_label_maps(batch_data_samples, self.ignore_index)
         return self.train_losses(x, targets)
-
-    def loss_by_feat(
-        self,
-        all_cls_scores: Sequence[Tensor],
-        all_mask_preds: Sequence[Tensor],
-        batch_gt_instances: Sequence[InstanceData],
-        batch_img_metas: Sequence[dict],
-    ) -> dict[str, Tensor]:
-        """MMDetection's contract: losses of L predictions whose masks exist.
-
-        Args:
-            all_cls_scores: L tensors (B, Q, K + 1).
-            all_mask_preds: L tensors (B, Q, H, W).
-            batch_gt_instances: ``labels`` (n,) and ``masks`` (n, H', W') of each image.
-            batch_img_metas: Meta information of the images, for their names in errors.
-
-        Returns:
-            As ``loss``.
-        """
-        targets = Targets.of(
-            [instances.labels for instances in batch_gt_instances],
-            [instances.masks for instances in batch_gt_instances],
-            batch_img_metas,
-        )
-        class_logits = torch.stack(list(all_cls_scores))
-        return self.losses_of(class_logits, MaskTensors(list(all_mask_preds)), targets)
 
     def predict_masks(self, x: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Makes the last prediction only.
