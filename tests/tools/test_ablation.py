@@ -217,3 +217,18 @@ def test_flops_that_cannot_be_counted_are_left_out(write_config, tmp_path, capsy
     assert '| 0.01 M |  |  |' in ablation.markdown(
         dict(command='', configs={'tiny': cost | dict(parameters=9999)}, runs=[])
     )
+
+
+def test_average_precision_is_shown_in_percent():
+    """MMDetection gives shares, and -1 where there is nothing of a size."""
+    metrics = {'coco/segm_mAP': 0.3512, 'coco/segm_mAP_l': -1.0}
+    runs = [
+        dict(
+            config='a', seed=seed, metrics=metrics, points={'500': metrics}, seconds_per_iteration=1
+        )
+        for seed in (0, 1)
+    ]
+    costs = dict(a=dict(parameters=2_000_000, FLOPs=None))
+    text = ablation.markdown(dict(command='ablate', configs=costs, runs=runs))
+    assert '| a | 0, 1 | 35.12 ± 0.00 |  |' in text
+    assert 'coco/segm_mAP at 500' in text

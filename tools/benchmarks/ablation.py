@@ -28,6 +28,8 @@ from mmseg_faseg.files import whole_file
 
 from .results import Report, at_least, check_folder, mean_and_deviation, table
 
+# What is shown of validations: the first that there is.
+_MAIN = ('mIoU', 'coco_panoptic/PQ', 'coco/segm_mAP')
 Runs = dict[tuple[str, int], Config]  # by the stem of the config's file, and seed
 
 
@@ -201,14 +203,17 @@ def markdown(results: dict[str, Any]) -> str:
         runs[run['config']].append(run)
     metrics = dict.fromkeys(name for run in results['runs'] for name in run['metrics'])
     points = [point for run in results['runs'] for point in run['points'].items()]
-    steps = sorted({step for step, found in points if 'mIoU' in found}, key=int)
+    main = next((name for name in _MAIN if any(name in found for _, found in points)), _MAIN[0])
+    steps = sorted({step for step, found in points if main in found}, key=int)
     tested, validated = [], []
     for row, cost in results['configs'].items():
         own = runs[row]
-        means = [mean_and_deviation(run['metrics'].get(name) for run in own) for name in metrics]
+        means = [
+            mean_and_deviation(_percent(name, run['metrics']) for run in own) for name in metrics
+        ]
         tested.append([row, ', '.join(str(run['seed']) for run in own), *means])
         means = [
-            mean_and_deviation(run['points'].get(step, {}).get('mIoU') for run in own)
+            mean_and_deviation(_percent(main, run['points'].get(step, {})) for run in own)
             for step in steps
         ]
         flops = f'{cost["FLOPs"] / 1e9:.2f} G' if cost['FLOPs'] else ''
@@ -216,6 +221,14 @@ def markdown(results: dict[str, Any]) -> str:
         seconds = f'{statistics.median(seconds):.2f}' if seconds else ''
         validated.append([row, *means, f'{cost["parameters"] / 1e6:.2f} M', flops, seconds])
     tested = table(['config', 'seeds', *metrics], tested)
-    at = [f'mIoU at {step}' for step in steps]
+    at = [f'{main} at {step}' for step in steps]
     titles = ['config', *at, 'parameters', 'FLOPs', 'seconds per iteration']
     return f'```bash\n{results["command"]}\n```\n\n{tested}\n{table(titles, validated)}'
+
+
+def _percent(name: str, metrics: dict[str, float]) -> float | None:
+    """COCO's average precisions are shares, and -1 where there is nothing; others are percent."""
+    value = metrics.get(name)
+    if value is None or not name.startswith('coco/'):
+        return value
+    return None if value < 0 else 100 * value
