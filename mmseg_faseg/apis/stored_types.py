@@ -61,7 +61,7 @@ MODEL = {
     'MSDeformAttnPixelDecoder': _PIXEL_DECODER,
     'SinePositionalEncoding': 'num_feats temperature normalize scale eps offset',
     'ConditionalPositionalEncoding': 'embed_dims num_levels add_sinusoid',
-    'DynamicFocusPositionalQuery': 'embed_dims first_region',
+    'DynamicFocusPositionalQuery': 'embed_dims first_region mask_box',
     'AnchorPositionalQuery': 'embed_dims temperature',
     'LearnedPositionalQuery': 'embed_dims',
     'HighResolutionCrossAttention': 'embed_dims num_heads region ratio query_pos',

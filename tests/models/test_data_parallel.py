@@ -36,6 +36,7 @@ VARIANTS = dict(
     mask_pilot=dict(mask_pilot=dict()),
     anchor_pilot=dict(positional_query=dict(type='AnchorPositionalQuery'), mask_pilot=dict()),
     add_sinusoid={'positional_encoding.add_sinusoid': True},
+    mask_box={'positional_query.mask_box': True},
 )
 
 

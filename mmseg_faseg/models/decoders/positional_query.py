@@ -79,13 +79,20 @@ class DynamicFocusPositionalQuery(PositionalQuery):
     Before the first layer nothing has been attended to; A is then uniform over a region of the
     first mask prediction.
 
+    With ``mask_box`` a query knows the extent of its own mask as well: Q_p = h(A K_p + B + b), with
+    b the box of the last mask, encoded as by :class:`AnchorPositionalQuery`. It tells instances
+    apart that look alike, which the authors name as future work. At first b is 0.
+
     Args:
         embed_dims (int): Width C.
         first_region (str): That region: 'background', the pixels with sigmoid < 0.5 (the released
             code, so the published weights), or 'foreground', the others (the paper).
+        mask_box (bool): Whether there is a b.
     """
 
-    def __init__(self, embed_dims: int = 256, first_region: str = 'background') -> None:
+    def __init__(
+        self, embed_dims: int = 256, first_region: str = 'background', mask_box: bool = False
+    ) -> None:
         super().__init__()
         if first_region not in ('background', 'foreground'):
             raise ValueError(
@@ -95,16 +102,27 @@ class DynamicFocusPositionalQuery(PositionalQuery):
         self.mlp = nn.Sequential(
             nn.Linear(embed_dims, embed_dims), nn.ReLU(), nn.Linear(embed_dims, embed_dims)
         )
+        self.box = None
+        if mask_box:
+            with torch.random.fork_rng(devices=[]):  # the other weights are as without it
+                self.box = AnchorPositionalQuery(embed_dims)
+            nn.init.zeros_(self.box.proj.weight)
+            nn.init.zeros_(self.box.proj.bias)
 
     def first(self, view: LayerView) -> Tensor:
         """Pools the first level's positions over a region of the first mask prediction."""
-        return self(view.query_embed, self.first_focus(view.level_masks), view.level.key_pos)
+        focus = self.first_focus(view.level_masks)
+        return self(self._embed(view), focus, view.level.key_pos)
 
     def next(self, view: LayerView) -> Tensor:
         """Pools positions where the layer just looked; unchanged if it does not tell."""
         if view.focus is None:
             return view.query_pos  # type: ignore[return-value]  # only `first` has none
-        return self(view.query_embed, view.focus, view.level.key_pos)
+        return self(self._embed(view), view.focus, view.level.key_pos)
+
+    def _embed(self, view: LayerView) -> Tensor:
+        """B, and with ``mask_box`` the box, (B, Q, C)."""
+        return view.query_embed if self.box is None else view.query_embed + self.box.next(view)
 
     def first_focus(self, mask_logits: Tensor) -> Tensor:
         """Focus before the first layer.

@@ -70,6 +70,28 @@ def test_dynamic_query_is_the_literal_sum():
     torch.testing.assert_close(generator(embed, focus, key_pos), expected + out.bias)
 
 
+def test_a_dynamic_query_can_see_the_box_of_its_mask():
+    """Nothing at first, and then what an anchor query encodes, added to what h sees."""
+    head = build_head()
+    with_box = build_head(head_config(**{'positional_query.mask_box': True}))
+    x = feature_maps(64, 96)
+    for got, expected in zip(with_box(x), head(x), strict=True):
+        assert torch.equal(torch.stack(got), torch.stack(expected))
+
+    query = with_box.positional_query
+    torch.nn.init.normal_(query.box.proj.weight)
+    seen = []
+    query.register_forward_hook(lambda _, given, result: seen.append((*given, result)))
+    anchors = []
+    query.box.register_forward_hook(lambda _, given, result: anchors.append(result))
+    with_box(x)
+    assert len(seen) == len(anchors) > 5
+    for (_, focus, key_pos, result), anchor in zip(seen, anchors, strict=True):
+        assert anchor.abs().max() > 0.1
+        plain = focus @ key_pos + with_box.query_embed.weight + anchor
+        torch.testing.assert_close(result, query.mlp(plain), rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize(('region', 'pixels'), [('background', [1, 3]), ('foreground', [0, 2])])
 def test_first_focus_pools_a_region(region, pixels):
     generator = DynamicFocusPositionalQuery(8, region)
