@@ -40,6 +40,7 @@ TESTS = (
     'tests/compat/test_versions.py',
     'tests/engine/test_exact_resume.py',
     'tests/models/backbones',
+    'tests/models/panoptic',
     'tests/models/semantic',
     'tests/models/test_mask2former_equivalence.py',
 )
