@@ -13,6 +13,7 @@ optional_packages.import_open_mmlab()
 
 from . import amp  # noqa: E402, F401  torchvision first: MMEngine and MMDet import it
 from .activation_checkpointing import follow_all_tensors  # noqa: E402
+from .attention_dropout import keep_dropout_apart  # noqa: E402
 from .checkpoints import allow_mmengine_checkpoints  # noqa: E402
 from .configs import config_path, register_config_names  # noqa: E402
 from .dataloaders import prepare_dataloaders  # noqa: E402
@@ -26,6 +27,7 @@ from .visualizer import draw_images_of_any_layout  # noqa: E402
 from .whole_files import write_whole_files  # noqa: E402
 
 allow_mmengine_checkpoints()
+keep_dropout_apart()
 keep_scores_in_tta()
 predict_mixed_batches()
 prepare_dataloaders()
