@@ -77,7 +77,8 @@ def overview(runner: Runner) -> str:
 def _model(model: Any) -> str:
     while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
         model = model.module
-    parts = [getattr(model, name, None) for name in ('backbone', 'decode_head')]
+    roles = ('backbone', 'decode_head', 'panoptic_head', 'bbox_head')
+    parts = [getattr(model, role, None) for role in roles]
     names = ', '.join(type(part).__name__ for part in parts if part is not None)
     millions = sum(param.numel() for param in model.parameters()) / 1e6
     classes = f', {model.num_classes} classes' if hasattr(model, 'num_classes') else ''

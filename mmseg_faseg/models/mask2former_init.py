@@ -7,10 +7,11 @@ from mmengine.logging import print_log
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
-_HEAD = re.compile(r'^(decode|panoptic)_head\.')
-_LAYER = re.compile(r'(head\.transformer_decoder\.layers\.)(\d+)(\..+)')
+# MMSegmentation's head and MMDetection's.
+_HEAD = re.compile(r'(?:decode|panoptic)_head\.')
+_LAYER = re.compile(_HEAD.pattern + r'transformer_decoder\.layers\.(\d+)(\..+)')
 _MASK2FORMER_LEVELS = 3
-_ONLY_FASEG = ('head.positional_query.', 'head.pixel_decoder.positional_encoding.')
+_ONLY_FASEG = re.compile(_HEAD.pattern + r'(positional_query|pixel_decoder\.positional_encoding)\.')
 
 
 class InitReport(NamedTuple):
@@ -47,10 +48,10 @@ def load_mask2former(model: nn.Module, path: str) -> InitReport:
     source = _read(path)
     prefix = 'panoptic_head.' if hasattr(model, 'panoptic_head') else 'decode_head.'
     head: Any = model.get_submodule(prefix[:-1])
-    # Both heads as one: what stands for either prefix.
-    own = {_HEAD.sub('head.', key): value for key, value in model.state_dict().items()}
+    own = model.state_dict()
     mapped = {
-        _rename(key, head.num_transformer_feat_level): (key, value) for key, value in source.items()
+        _rename(key, prefix, head.num_transformer_feat_level): (key, value)
+        for key, value in source.items()
     }
     taken, left = {}, []
     for name, (key, value) in mapped.items():
@@ -59,56 +60,60 @@ def load_mask2former(model: nn.Module, path: str) -> InitReport:
             left.append(key)
         else:
             taken[name] = fitted
-    new = [name for name in own if name not in taken]
-    _check(InitReport(list(taken), new, left), path, own, mapped)
-    taken = {name.replace('head.', prefix, 1): value for name, value in taken.items()}
-    new = [name.replace('head.', prefix, 1) for name in new]
-    report = InitReport(list(taken), new, left)
+    report = InitReport(list(taken), [name for name in own if name not in taken], left)
+    _check(report, path, own, mapped)
     model.load_state_dict(taken, strict=False)
     _log(report, path)
     return report
 
 
 def _read(path: str) -> dict[str, Tensor]:
-    """The weights in a Mask2Former checkpoint of MMSegmentation."""
+    """The weights in a Mask2Former checkpoint."""
     checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
     weights = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, dict) else {}
     weights = {key.removeprefix('module.'): value for key, value in weights.items()}
-    names = [_HEAD.sub('head.', key) for key in weights]
-    if not any(_LAYER.match(name) for name in names):
+    if not any(_LAYER.match(key) for key in weights):
         raise ValueError(
             f'{path} is no Mask2Former checkpoint of MMSegmentation or MMDetection: '
             'no decoder layers'
         )
-    if any(name.startswith(_ONLY_FASEG) for name in names):
+    if any(_ONLY_FASEG.match(key) for key in weights):
         raise ValueError(f'{path} is a FASeg checkpoint, not a Mask2Former one: use load_from')
     return weights
 
 
-def _rename(key: str, num_levels: int) -> str:
-    key = _HEAD.sub('head.', key)
+def _rename(key: str, prefix: str, num_levels: int) -> str:
+    """What the model calls a parameter of the checkpoint."""
     match = _LAYER.fullmatch(key)
     if match is None:
-        return key
-    round_, level = divmod(int(match[2]), _MASK2FORMER_LEVELS)
-    return f'{match[1]}{num_levels * round_ + level}{match[3]}'
+        own = _HEAD.match(key)
+        return key if own is None else prefix + key[own.end() :]
+    round_, level = divmod(int(match[1]), _MASK2FORMER_LEVELS)
+    return f'{prefix}transformer_decoder.layers.{num_levels * round_ + level}{match[2]}'
 
 
 def _fit(name: str, value: Tensor, own: dict[str, Tensor]) -> Tensor | None:
     """The value for a parameter of the model, or None if it does not fit."""
     if name not in own:
         return None
-    if name == 'head.level_embed.weight' and len(value) < len(own[name]):
+    if _in_head(name) == 'level_embed.weight' and len(value) < len(own[name]):
         merged = own[name].clone()
         merged[: len(value)] = value
         return merged
     return value if value.shape == own[name].shape else None
 
 
+def _in_head(name: str) -> str:
+    """A parameter's name within the head; '' outside of it."""
+    match = _HEAD.match(name)
+    return name[match.end() :] if match else ''
+
+
 def _check(report: InitReport, path: str, own: dict, mapped: dict) -> None:
-    classifier = 'head.cls_embed.'
     for name, (key, value) in mapped.items():
-        misfit = name in own and name not in report.taken and not name.startswith(classifier)
+        misfit = (
+            name in own and name not in report.taken and not _in_head(name).startswith('cls_embed.')
+        )
         if misfit and 'criterion' not in name and 'class_weight' not in name:
             raise ValueError(
                 f'{path} does not fit this model: {key} has shape {tuple(value.shape)}, '

@@ -117,6 +117,16 @@ def test_detectors_start_from_detectors(detector):
     assert all(re.search(r'position|\.layers\.|level_embed', name) for name in report.new)
 
 
+def test_other_heads_keep_their_names(mask2former):
+    """Their names end as that of the head begins."""
+    path, _ = mask2former
+    model = build_segmentor()
+    model.auxiliary_head = torch.nn.Linear(2, 2)
+    report = load_mask2former(model, path)
+    assert {'auxiliary_head.weight', 'auxiliary_head.bias'} < set(report.new)
+    assert set(report.new) | set(report.taken) == set(model.state_dict())
+
+
 def test_segmentors_and_detectors_start_from_each_other(detector, mask2former):
     """THINGS + STUFF are as many as the segmentor's classes."""
     for (path, source), model, own in (

@@ -36,6 +36,7 @@ def test_training_testing_and_inference(tmp_path):
     pytest.importorskip('timm', reason=NO_TIMM)
     said = tool('mmdet_tool.py', 'train', CONFIG, '--work-dir', tmp_path / 'run', cwd=tmp_path)
     assert '2 iterations' in said
+    assert 'FASegDetector (TimmFeatures, FASegPanopticHead), 1 classes' in said
     checkpoint = tmp_path / 'run' / 'iter_2.pth'
     test = (CONFIG, checkpoint, '--work-dir')
     tool('mmdet_tool.py', 'test', *test, tmp_path / 'theirs', cwd=tmp_path)

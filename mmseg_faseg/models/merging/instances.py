@@ -4,6 +4,7 @@ import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from ..decoders.mask_boxes import boxes_around
 from .rows import Activation, MaskRows
 
 
@@ -32,7 +33,9 @@ def predict_instances(
     labels = pairs % num_classes
     is_thing = labels < num_things
     queries = pairs[is_thing].div(num_classes, rounding_mode='floor')
-    return instances_of(rows, queries, labels[is_thing], scores[is_thing])
+    found = instances_of(rows, queries, labels[is_thing], scores[is_thing])
+    found.bboxes = boxes_around(found.masks)
+    return found
 
 
 def instances_of(
@@ -54,10 +57,10 @@ def instances_of(
         activation: From mask logits, which it overwrites, to how certain they are.
 
     Returns:
-        As of :func:`predict_instances`.
+        As of :func:`predict_instances`, without boxes.
     """
     masks = torch.empty(len(queries), *rows.ori_shape, dtype=torch.bool, device=rows.device)
-    certainty, areas = scores.new_zeros(len(queries)), scores.new_zeros(len(queries))
+    certainty, areas = torch.zeros_like(scores), torch.zeros_like(labels)
     for where, logits in rows.chunks():
         logits = logits[..., queries]
         inside = logits > threshold
@@ -68,16 +71,4 @@ def instances_of(
         labels=labels,
         scores=scores * certainty / (areas + 1e-6),
         masks=masks,
-        bboxes=boxes_around(masks),
     )
-
-
-def boxes_around(masks: Tensor) -> Tensor:
-    """Boxes (N, 4) around masks (N, H, W), as (x1, y1, x2, y2); zeros around empty ones."""
-    edges = []
-    for axis in (1, 2):  # columns, then rows
-        shown = masks.any(axis).to(torch.uint8)
-        edges.append((shown.argmax(1), shown.shape[1] - shown.flip(1).argmax(1)))
-    (left, right), (top, bottom) = edges
-    boxes = torch.stack([left, top, right, bottom], 1).float()
-    return boxes * masks.flatten(1).any(1, keepdim=True)

@@ -143,7 +143,7 @@ def by_mask(
     """
     labels = candidates.labels
     masks = torch.empty(len(labels), *rows.ori_shape, dtype=torch.bool, device=rows.device)
-    totals, areas = torch.zeros_like(candidates.scores), torch.zeros_like(candidates.scores)
+    totals, areas = torch.zeros_like(candidates.scores), torch.zeros_like(labels)
     for where, logits in rows.chunks():
         values = candidates.activation(logits)
         inside = values > 0.5
@@ -161,7 +161,7 @@ def by_mask(
     for index in order.split(1):  # nothing here waits for a GPU
         mask = masks.index_select(0, index)[0]
         free = mask & (segments < 0)
-        taken = 1 - free.sum() / areas[index]
+        taken = (areas[index] - free.sum()).double() / areas[index]
         fits = candidate[index] & (taken <= allowed[index])
         accepted[index] = fits
         segments = torch.where(free & fits, index.to(segments.dtype), segments)
@@ -208,5 +208,6 @@ def _for_each_class(name: str, given: Any, num_things: int, num_stuff: int) -> l
 
 def _by_class(thresholds: Sequence[float], candidates: Candidates) -> Tensor:
     """The threshold for each mask's class, (Q,)."""
-    table = candidates.scores.new_tensor([*thresholds, 0.0])  # and for no object
+    table = torch.tensor([*thresholds, 0.0], dtype=torch.float64)  # and for no object
+    table = table.to(candidates.labels.device, non_blocking=True)
     return table[candidates.labels.clamp(max=candidates.num_classes)]

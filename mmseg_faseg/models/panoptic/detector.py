@@ -2,7 +2,7 @@
 
 import torch
 from mmdet.models import Mask2Former
-from mmdet.structures import SampleList
+from mmdet.structures import DetDataSample, SampleList
 from mmengine.config import ConfigDict
 from mmengine.structures import PixelData
 from torch import Tensor
@@ -104,7 +104,7 @@ class FASegDetector(Mask2Former):
                 self._add_predictions(sample, logits, rows)
         return batch_data_samples
 
-    def _add_predictions(self, sample, class_logits: Tensor, rows: MaskRows) -> None:
+    def _add_predictions(self, sample: DetDataSample, class_logits: Tensor, rows: MaskRows) -> None:
         test_cfg, num_things = self.test_cfg or {}, self.num_things_classes
         if test_cfg.get('panoptic_on', True):
             merge = merging(test_cfg, num_things, self.num_stuff_classes)

@@ -1,5 +1,6 @@
 """Panoptic SegFormer: Deformable DETR with mask decoders, and merging by masks."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,7 +13,8 @@ from torch import Tensor
 from ...registry import register
 from ..merging.instances import instances_of
 from ..merging.panoptic import Candidates, merging
-from ..merging.rows import padded_rows
+from ..merging.rows import MaskRows, padded_rows
+from ..ops.finite import refuse_nonfinite
 from .segformer_head import Memory, Segments
 
 
@@ -30,13 +32,15 @@ class PanopticSegFormer(DeformableDETR):
 
     Raises:
         ValueError: ``test_cfg`` says something about merging that does not fit.
+        UserError: When weights are loaded: some are not finite.
     """
 
     def __init__(self, *args: Any, test_cfg: dict | None = None, **kwargs: Any) -> None:
         super().__init__(*args, test_cfg=test_cfg, with_box_refine=True, **kwargs)
         self._merge()
+        self.register_load_state_dict_post_hook(refuse_nonfinite)
 
-    def _merge(self):
+    def _merge(self) -> Callable[[MaskRows, Candidates], Tensor]:
         settings = {'merging': 'mask-wise', **(self.test_cfg or {})}
         head = self.bbox_head
         return merging(settings, head.num_things_classes, head.num_stuff_classes)
@@ -91,7 +95,7 @@ class PanopticSegFormer(DeformableDETR):
             things = torch.arange(segments.boxes.shape[1], device=labels.device)
             found = instances_of(rows, things, labels[things], scores[things], 0.5, _as_it_is)
             height, width = rows.ori_shape
-            scale = found.bboxes.new_tensor([width, height, width, height])
+            scale = segments.boxes.new_tensor([width, height, width, height])
             found.bboxes = bbox_cxcywh_to_xyxy(segments.boxes[image]) * scale
             sample.pred_instances = found
 

@@ -72,6 +72,21 @@ def test_a_thousand_cases(monkeypatch, per_class):
     assert seen >= {1, 2, 3, 4}
 
 
+def test_a_share_of_just_the_threshold_is_kept():
+    """Of single precision too, in which 1 - 0.7 is less than 0.3."""
+    for area in range(2, 31):
+        for taken in range(1, area):
+            masks = torch.zeros(2, 1, 60)
+            masks[0, 0, :taken] = masks[1, 0, :area] = 1
+            candidates = Candidates(
+                torch.tensor([3, 4]), torch.tensor([1.0, 0.9]), THINGS, CLASSES, lambda x: x
+            )
+            settings = dict(quality_thr=[0.0] * CLASSES, exponents=(1, 0))
+            for threshold, kept in ((taken / area, True), (taken / area - 1e-9, False)):
+                found = by_mask(rows_of(masks), candidates, overlap_thr=[threshold] * 5, **settings)
+                assert (4 in found) == kept, (area, taken)
+
+
 def test_masks_are_resized_before_they_are_compared():
     torch.manual_seed(4)
     masks = 4 * torch.randn(6, 8, 12, dtype=torch.float64)

@@ -8,9 +8,13 @@ import torch
 import torch.nn.functional as F
 from mmdet.evaluation.functional import INSTANCE_OFFSET
 from mmdet.registry import MODELS
+from mmdet.structures.bbox import bbox_overlaps, bbox_xyxy_to_cxcywh
 from mmengine.registry import DefaultScope
+from scipy.optimize import linear_sum_assignment
 
+from mmseg_faseg.errors import UserError
 from mmseg_faseg.models.losses import from_panoptic
+from mmseg_faseg.models.losses.segformer import SegFormerLosses
 from tests.helpers.configs import load
 from tests.helpers.small_detector import SIZE, STUFF, THINGS, images
 
@@ -119,39 +123,90 @@ def test_images_without_things_or_stuff(missing):
             assert loss == 0, name
 
 
-def test_losses_are_those_of_the_plain_formula():
-    """Dice with squared denominators, of masks at twice the size; things weigh as they are many."""
-    model, samples = build(), given()
+@pytest.fixture
+def watched(monkeypatch):
+    """What the losses of masks are computed from."""
     seen = {}
-    losses_class = type(model.bbox_head.mask_losses)
-    run = losses_class.forward
+    run = SegFormerLosses.forward
 
-    def watched(self, location, matched, things, stuff, given_samples):
-        seen.update(matched=matched, things=things, stuff=stuff)
-        return run(self, location, matched, things, stuff, given_samples)
+    def forward(self, location, matched, things, stuff, samples):
+        seen.update(location=location, matched=matched, things=things, stuff=stuff)
+        return run(self, location, matched, things, stuff, samples)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(losses_class, 'forward', watched)
-        losses = losses_of(model, samples)
+    monkeypatch.setattr(SegFormerLosses, 'forward', forward)
+    return seen
+
+
+def dice_losses(found, wanted):
+    """With squared denominators, of masks (h, w) at twice their size; (N, N) of all pairs."""
+    size = [2 * length for length in found[0].shape]
+    found, wanted = (
+        [F.interpolate(mask[None, None].float(), size, mode='bilinear') for mask in masks]
+        for masks in (found, wanted)
+    )
+    return torch.stack(
+        [
+            torch.stack(
+                [1 - 2 * (a * b).sum() / ((a**2).sum() + (b**2).sum() + 2e-6) for b in wanted]
+            )
+            for a in found
+        ]
+    )
+
+
+def test_losses_are_those_of_the_plain_formula(watched):
+    """Stuff by its class, things by their matches; each kind weighs as many as there are."""
+    model, samples = build(), given()
+    losses = losses_of(model, samples)
     targets = from_panoptic(samples, THINGS, STUFF)
-    is_thing = targets.labels < THINGS
-    final = seen['stuff'].masks[-1]
-    size = [2 * length for length in final.shape[-2:]]
-    dice = []
+    share = (targets.labels < THINGS).float().mean()
+    for name, loss in watched['location'].items():
+        torch.testing.assert_close(losses[name], loss * share)
+    of_stuff, of_things = [], []
     for image, (labels, masks) in enumerate(targets.by_image()):
-        for label, mask in zip(labels, masks, strict=True):
-            if label < THINGS:
-                continue
-            own = F.interpolate(final[image, None, None, label - THINGS], size, mode='bilinear')
-            wanted = F.interpolate(mask[None, None].float(), size, mode='bilinear')
-            squares = (own**2).sum() + (wanted**2).sum()
-            dice.append(1 - 2 * (own * wanted).sum() / (squares + 2e-6))
-    expected = 2 * torch.stack(dice).mean() * (~is_thing).float().mean()
-    torch.testing.assert_close(losses['stuff.loss_mask'], expected, rtol=1e-5, atol=0)
+        is_stuff = labels >= THINGS
+        stuff = watched['stuff'].masks[-1][image][labels[is_stuff] - THINGS]
+        of_stuff.append(dice_losses(stuff, masks[is_stuff]).diagonal())
+        count = int((~is_stuff).sum())
+        things = watched['things'].masks[-1][image][:count]
+        pairs = dice_losses(things, masks[:count])
+        rows, columns = best_order(watched['matched'], image, labels[:count], pairs, samples[image])
+        of_things.append(pairs[rows, columns])
+    for name, dice, weight in (
+        ('stuff.loss_mask', of_stuff, 1 - share), ('things.loss_mask', of_things, share)
+    ):  # fmt: skip
+        expected = 2 * torch.cat(dice).mean() * weight
+        torch.testing.assert_close(losses[name], expected, rtol=1e-5, atol=0)
 
-    # Matched once more, no other order of an image's things has a smaller dice loss and box loss.
-    assert [len(own) for own in seen['matched'].targets] == [3, 1]
-    assert sorted(seen['matched'].targets[0].tolist()) == [0, 1, 2]
+
+def best_order(matched, image, labels, dice, sample):
+    """Which thing each matched query has when masks count: focal 4, L1 5, GIoU 2 and dice 2."""
+    found, (height, width) = matched.predictions[image], sample.img_shape
+    boxes, scale = sample.gt_instances.bboxes, torch.tensor([width, height, width, height])
+    own, wanted = (bbox_xyxy_to_cxcywh(xyxy / scale) for xyxy in (found.bboxes, boxes))
+    probs = found.scores.sigmoid()[:, labels]
+    focal = 0.25 * (1 - probs) ** 2 * -(probs + 1e-12).log()
+    focal = focal - 0.75 * probs**2 * -(1 - probs + 1e-12).log()
+    giou = bbox_overlaps(found.bboxes, boxes, mode='giou')
+    cost = 4 * focal + 5 * torch.cdist(own, wanted, p=1) - 2 * giou + 2 * dice
+    return linear_sum_assignment(cost.detach().numpy())
+
+
+def test_masks_have_a_word_in_what_a_query_stands_for(watched):
+    """Boxes and classes alike, the masks of an image's things are swapped: so are the things."""
+    model, samples = build(), given()
+    losses_of(model, samples)
+    losses, matched = model.bbox_head.mask_losses, watched['matched']
+    first = matched.targets[0]
+    for name in ('scores', 'bboxes'):
+        alike = matched.predictions[0][name][:1].expand(len(first), -1)
+        setattr(matched.predictions[0], name, alike)
+    targets = from_panoptic(samples, THINGS, STUFF)
+    masks = F.interpolate(targets.masks[: len(first), None].float(), scale_factor=1 / 4)[:, 0]
+    for order in ([0, 1, 2], [2, 0, 1], [1, 0, 2]):
+        final = F.interpolate(masks[order, None], scale_factor=1 / 2, mode='area')[:, 0]
+        found = losses._match_again(0, matched, final, masks, targets.img_metas[0])
+        assert found.tolist() == order
 
 
 @pytest.mark.parametrize('merging', ['mask-wise', 'argmax'])
@@ -176,3 +231,10 @@ def test_predicts_segments(merging):
 def test_settings_that_do_not_fit():
     with pytest.raises(ValueError, match="merging must be 'argmax' or 'mask-wise'"):
         build(merging='all')
+
+
+def test_weights_that_are_not_finite():
+    weights = build().state_dict()
+    weights['bbox_head.stuff_embedding.weight'][0] = torch.nan
+    with pytest.raises(UserError, match='loaded into PanopticSegFormer are not finite'):
+        build().load_state_dict(weights)
