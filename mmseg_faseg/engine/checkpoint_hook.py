@@ -100,7 +100,7 @@ class CheckpointHook(MMEngineCheckpointHook):
         info = runner.message_hub.runtime_info
         steps = info.pop('keep_ckpt_ids', None)
         if own and isinstance(steps, list):
-            kept = [step for step in steps if type(step) is int and 0 <= step < 2**63]
+            kept = [step for step in steps if type(step) is int]
             info['keep_ckpt_ids'] = [
                 step for step in kept if self.filename_tmpl.format(step) in there
             ]

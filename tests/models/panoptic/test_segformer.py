@@ -6,15 +6,16 @@ from collections import Counter
 import pytest
 import torch
 import torch.nn.functional as F
-from mmdet.evaluation.functional import INSTANCE_OFFSET
 from mmdet.registry import MODELS
-from mmdet.structures.bbox import bbox_overlaps, bbox_xyxy_to_cxcywh
+from mmdet.structures.bbox import bbox_cxcywh_to_xyxy, bbox_overlaps, bbox_xyxy_to_cxcywh
 from mmengine.registry import DefaultScope
 from scipy.optimize import linear_sum_assignment
 
 from mmseg_faseg.errors import UserError
 from mmseg_faseg.models.losses import from_panoptic
 from mmseg_faseg.models.losses.segformer import SegFormerLosses
+from mmseg_faseg.models.merging.panoptic import Candidates, merging
+from mmseg_faseg.models.merging.rows import padded_rows
 from tests.helpers.configs import load
 from tests.helpers.small_detector import SIZE, STUFF, THINGS, images
 
@@ -51,9 +52,7 @@ def build(**test_cfg):
         things_decoder=dict(num_layers=2, num_heads=4),
         stuff_decoder=dict(num_layers=3, num_heads=4),
     )
-    cfg.test_cfg.update(max_per_img=12)
-    for name, value in test_cfg.items():
-        cfg.test_cfg.pop(name) if value is None else cfg.test_cfg.update({name: value})
+    cfg.test_cfg.update(max_per_img=12, **test_cfg)
     torch.manual_seed(0)
     with DefaultScope.overwrite_default_scope('mmdet'):
         model = MODELS.build(cfg)
@@ -157,6 +156,8 @@ def dice_losses(found, wanted):
 def test_losses_are_those_of_the_plain_formula(watched):
     """Stuff by its class, things by their matches; each kind weighs as many as there are."""
     model, samples = build(), given()
+    label_map = samples[1].gt_sem_seg.sem_seg
+    label_map[label_map == THINGS] = 255  # a class of stuff that one image does not show
     losses = losses_of(model, samples)
     targets = from_panoptic(samples, THINGS, STUFF)
     share = (targets.labels < THINGS).float().mean()
@@ -172,6 +173,17 @@ def test_losses_are_those_of_the_plain_formula(watched):
         pairs = dice_losses(things, masks[:count])
         rows, columns = best_order(watched['matched'], image, labels[:count], pairs, samples[image])
         of_things.append(pairs[rows, columns])
+    shown = torch.zeros(2, STUFF)
+    for image, (labels, _) in enumerate(targets.by_image()):
+        shown[image, labels[labels >= THINGS] - THINGS] = 1
+    assert 0 < shown.sum() < shown.numel()
+    for layer, logits in enumerate(watched['stuff'].class_logits):
+        probs = logits.sigmoid()
+        focal = 0.25 * shown * (1 - probs) ** 2 * -probs.log()
+        focal = focal + 0.75 * (1 - shown) * probs**2 * -(1 - probs).log()
+        name = 'stuff.loss_cls' if layer == 2 else f'stuff.d{layer}.loss_cls'
+        expected = 4 * focal.sum() / shown.sum() * (1 - share)
+        torch.testing.assert_close(losses[name], expected, rtol=1e-5, atol=0)
     for name, dice, weight in (
         ('stuff.loss_mask', of_stuff, 1 - share), ('things.loss_mask', of_things, share)
     ):  # fmt: skip
@@ -209,23 +221,84 @@ def test_masks_have_a_word_in_what_a_query_stands_for(watched):
         assert found.tolist() == order
 
 
-@pytest.mark.parametrize('merging', ['mask-wise', 'argmax'])
-def test_predicts_segments(merging):
-    only = ('quality_thr', 'overlap_thr')
-    model = build(merging=merging, **{} if merging == 'mask-wise' else dict.fromkeys(only))
+@pytest.fixture
+def predicting():
+    """A model in float64, images, samples with padding, and what the location decoder makes."""
+    model = build().double().eval()
+    generator = torch.Generator().manual_seed(0)
+    for branch in (*model.bbox_head.cls_branches, *model.bbox_head.stuff_cls_branches):
+        torch.nn.init.normal_(branch.weight, generator=generator)
     samples = given()
     for sample in samples:
         sample.set_metainfo(dict(img_shape=(60, 90), ori_shape=(120, 180)))
+    inputs = torch.randn(2, 3, *SIZE, generator=generator, dtype=torch.float64)
     with torch.no_grad():
-        results = model.eval()(torch.randn(2, 3, *SIZE), samples, mode='predict')
-    for result in results:
-        segments = result.pred_panoptic_seg.sem_seg
-        assert segments.shape == (1, 120, 180)
-        assert (segments % INSTANCE_OFFSET).max() <= THINGS + STUFF
+        decoded = model.forward_transformer(model.extract_feat(inputs), samples)
+    return model, inputs, samples, decoded
+
+
+def test_the_most_probable_things_and_all_stuff_get_masks(predicting):
+    model, _, _, decoded = predicting
+    head, memory = model.bbox_head, decoded['memory'].first(3)
+    assert memory.sizes == [(8, 12), (4, 6), (2, 3)]
+    with torch.no_grad():
+        found = head.predict_segments(**decoded)
+        classes, boxes = head(decoded['hidden_states'], decoded['references'])
+        query, query_pos = head.stuff_embedding.weight.expand(2, -1, -1).chunk(2, -1)
+        stuff, stuff_masks = head.stuff_decoder(query, memory.tokens, memory.sizes, query_pos)
+        stuff_scores = head.stuff_cls_branches[-1](stuff[-1]).sigmoid()[..., 0]
+        for image in range(2):
+            pairs = sorted(
+                ((float(p), q, c) for q, row in enumerate(classes[-1, image].sigmoid())
+                 for c, p in enumerate(row)), reverse=True
+            )[:12]  # fmt: skip
+            for place, (score, number, label) in enumerate(pairs):
+                assert found.scores[image, place].item() == pytest.approx(score)
+                assert found.labels[image, place] == label
+                assert torch.equal(found.boxes[image, place], boxes[-1, image, number])
+                own = decoded['hidden_states'][-1, image, number][None, None]
+                _, masks = head.things_decoder(own, memory.tokens[[image]], memory.sizes)
+                torch.testing.assert_close(found.masks[image, place], masks[-1][0, 0])
+            assert found.labels[image, 12:].tolist() == [THINGS, THINGS + 1]
+            torch.testing.assert_close(found.scores[image, 12:], stuff_scores[image])
+            torch.testing.assert_close(found.masks[image, 12:], stuff_masks[-1][image])
+
+
+@pytest.mark.parametrize('kind', ['mask-wise', 'argmax'])
+def test_predicts_segments(predicting, kind):
+    """Masks have passed a ReLU: more than 0.5 is inside, and their values are how certain."""
+    model, inputs, samples, decoded = predicting
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        expected = model.bbox_head.predict_segments(**decoded)
+    masks = 1.8 * torch.rand(2, 14, 8, 12, generator=generator, dtype=torch.float64) - 0.7
+    expected.masks = masks.relu()
+    model.bbox_head.predict_segments = lambda **_: expected
+    thresholds = dict(quality_thr=0.0, overlap_thr=0.5)
+    if kind == 'argmax':
+        thresholds = dict(object_mask_thr=0.0, iou_thr=0.1, filter_low_score=True)
+    model.test_cfg = dict(max_per_img=12, instance_on=True, merging=kind, **thresholds)
+    with torch.no_grad():
+        results = model(inputs, samples, mode='predict')
+    for image, result in enumerate(results):
+        masks = F.interpolate(expected.masks[[image]], SIZE, mode='bilinear')[..., :60, :90]
+        masks = F.interpolate(masks, (120, 180), mode='bilinear')[0]
+        inside = masks > 0.5
+        assert 0.05 < inside[:12].double().mean() < 0.95
+        assert (masks > 1).any()
         objects = result.pred_instances
-        assert objects.masks.shape == (12, 120, 180)
-        assert objects.bboxes.shape == (12, 4)
-        assert objects.labels.max() < THINGS
+        assert torch.equal(objects.masks, inside[:12])
+        certainty = (masks * inside).sum((1, 2)) / (inside.sum((1, 2)) + 1e-6)
+        torch.testing.assert_close(objects.scores, (expected.scores[image] * certainty)[:12])
+        corners = bbox_cxcywh_to_xyxy(expected.boxes[image]) * torch.tensor([180, 120, 180, 120])
+        torch.testing.assert_close(objects.bboxes, corners)
+        rows = padded_rows(expected.masks[image], SIZE, samples[image].metainfo, rescale=True)
+        candidates = Candidates(
+            expected.labels[image], expected.scores[image], THINGS, THINGS + STUFF, lambda x: x
+        )
+        segments = merging(model.test_cfg, THINGS, STUFF)(rows, candidates)
+        assert len(segments.unique()) > 2
+        assert torch.equal(result.pred_panoptic_seg.sem_seg, segments)
 
 
 def test_settings_that_do_not_fit():
