@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 
-from .plain_pickles import SCALARS, Name, refuse
+from .pickle_names import SCALARS, Name, refuse
 
 _MAX_DEPTH = 100
 _MAX_GROWTH = 16  # bytes in memory, nothing shared, for a byte in the file

@@ -1,8 +1,8 @@
 """Reads pickles as data: nothing that a file names is imported or called.
 
 Python's own unpickler imports what a file names, calls it, and calls methods of what comes out. The
-one here knows the instructions that data are written with (protocols 2 to 5), and a table of names
-which stand for functions of ours. What it returns has still to be looked at as a whole,
+one here knows the instructions that data are written with (protocols 2 to 5); names stand for
+functions of ours (:mod:`.pickle_names`). What it returns has still to be looked at as a whole,
 by :mod:`mmseg_faseg.compat.plain_data`.
 """
 
@@ -10,107 +10,15 @@ import io
 import pickle
 import pickletools
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Mapping
-from typing import IO, Any, NamedTuple, NoReturn, cast
+from collections.abc import Callable, Mapping
+from typing import IO, Any, cast
 
 from mmengine.logging import HistoryBuffer
 
-from .numpy_pickles import Array, NumberType, numpy_names
+from .numpy_pickles import Array, NumberType
+from .pickle_names import Name, key_of, refuse, word
 
 _MAX_STEPS = 5_000_000  # a checkpoint of a thousand tensors and their optimizer takes 100,000
-
-SCALARS = (str, bytes, bytearray, bool, int, float, complex, type(None))
-
-
-class Name(NamedTuple):
-    """What a pickle mentions by name.
-
-    Attributes:
-        name: With its module.
-        function: What it stands for here; None if for nothing.
-    """
-
-    name: str
-    function: Callable | None = None
-
-
-def history_buffer() -> HistoryBuffer:
-    """An empty buffer, whose state follows."""
-    return HistoryBuffer.__new__(HistoryBuffer)
-
-
-HISTORY_BUFFER = f'{HistoryBuffer.__module__}.{HistoryBuffer.__name__}'
-
-
-def plain_names() -> dict[str, Any]:
-    """What data may mention: functions of ours by the names of those they stand in for."""
-    python = dict(set=_set, frozenset=_set, complex=_complex, getattr=_attribute)
-    return {
-        'collections.OrderedDict': _ordered_dict,
-        'collections.Counter': _counter,
-        '_codecs.encode': _encode,
-        HISTORY_BUFFER: history_buffer,
-        **{f'{module}.{name}': python[name] for module in _BUILTINS for name in python},
-        **numpy_names(),
-    }
-
-
-_BUILTINS = ('builtins', '__builtin__')
-
-
-def _key(key: Any) -> Any:
-    """A key that cannot be deep: hashing a deep tuple would end the process."""
-    if isinstance(key, Name):
-        refuse(key)
-    parts = key if type(key) is tuple else (key,)
-    if not all(type(part) in SCALARS and type(part) is not bytearray for part in parts):
-        raise pickle.UnpicklingError(f'a key is a {type(key).__name__} of other than plain values')
-    return key
-
-
-def _ordered_dict(pairs: Any = ()) -> OrderedDict:
-    return OrderedDict((_key(key), value) for key, value in _list(pairs))
-
-
-def _counter(counts: Any = None) -> Counter:
-    if type(counts) is not dict and counts is not None:
-        raise pickle.UnpicklingError('a Counter is made of no dict')
-    return Counter(counts)
-
-
-def _set(items: Any = ()) -> set:
-    return {_key(item) for item in _list(items)}
-
-
-def _list(items: Any) -> Iterable:
-    if type(items) not in (list, tuple):
-        raise pickle.UnpicklingError(f'a {type(items).__name__} stands where a list belongs')
-    return items
-
-
-def word(value: Any) -> str:
-    """A name; anything else may be endless as soon as it is written out."""
-    if type(value) is not str:
-        raise pickle.UnpicklingError(f'a {type(value).__name__} stands where a name belongs')
-    return value
-
-
-def _complex(real: Any, imaginary: Any) -> complex:
-    return complex(float(real), float(imaginary))
-
-
-def _encode(text: Any, encoding: Any = 'latin1') -> bytes:
-    """Stands in for ``codecs.encode``, with which protocol 2 writes bytes."""
-    if encoding not in ('latin1', 'latin-1'):
-        raise pickle.UnpicklingError('asks for another codec than latin1')
-    return text.encode('latin1')
-
-
-def _attribute(owner: Any, name: Any) -> Name:
-    """Stands in for ``getattr``, with which MMEngine mentions its statistics."""
-    if not isinstance(owner, Name) or not (owner.function is None or owner.name == HISTORY_BUFFER):
-        raise pickle.UnpicklingError('asks for builtins.getattr')
-    return Name(f'{owner.name}.{word(name)}')
 
 
 class Unpickler:
@@ -197,21 +105,21 @@ class Unpickler:
 
     def _add_items(self, _: Any) -> None:
         items = self._since_mark()
-        self._target(set).update(_key(item) for item in items)
+        self._target(set).update(key_of(item) for item in items)
 
     def _frozenset(self, _: Any) -> None:
         items = self._since_mark()
-        self._stack.append(frozenset(_key(item) for item in items))
+        self._stack.append(frozenset(key_of(item) for item in items))
 
     def _set_item(self, _: Any) -> None:
         value, key = self._stack.pop(), self._stack.pop()
-        self._target(dict, OrderedDict, Counter)[_key(key)] = value
+        self._target(dict, OrderedDict, Counter)[key_of(key)] = value
 
     def _set_items(self, _: Any) -> None:
         items = self._since_mark()
         target = self._target(dict, OrderedDict, Counter)
         for key, value in zip(items[::2], items[1::2], strict=True):
-            target[_key(key)] = value
+            target[key_of(key)] = value
 
     def _target(self, *kinds: type) -> Any:
         if type(self._stack[-1]) not in kinds:
@@ -309,12 +217,6 @@ _STEPS: dict[str, Callable[[Unpickler, Any], None]] = {
     'BUILD': Unpickler._build,
     'BINPERSID': Unpickler._persistent,
 }
-
-
-def refuse(name: Name) -> NoReturn:
-    raise pickle.UnpicklingError(
-        f'it asks for {name.name}, but may hold only weights and what MMEngine stores beside them'
-    )
 
 
 def _set_metadata(weights: OrderedDict, state: Any) -> None:

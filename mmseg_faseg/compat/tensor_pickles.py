@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from .numpy_pickles import is_shape
-from .plain_pickles import Name, plain_names, word
+from .pickle_names import Name, plain_names, word
 
 CHUNK = 2**24  # bytes that are read at once
 _DEVICE = re.compile(r'[a-z]{2,10}(:\d{1,4})?')

@@ -17,8 +17,9 @@ from mmengine.runner import CheckpointLoader
 from mmengine.runner.checkpoint import load_from_ceph
 
 from mmseg_faseg.checkpoints.read import read_checkpoint
+from mmseg_faseg.compat.pickle_names import plain_names
 from mmseg_faseg.compat.plain_data import check_plain
-from mmseg_faseg.compat.plain_pickles import Unpickler, plain_names
+from mmseg_faseg.compat.plain_pickles import Unpickler
 from mmseg_faseg.errors import UserError
 from tests.security import hostile
 

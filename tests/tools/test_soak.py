@@ -3,7 +3,7 @@
 import pytest
 
 from tools.benchmarks import soak
-from tools.benchmarks.soak import BrokenPromiseError, check_flat
+from tools.benchmarks.soak_runs import BrokenPromiseError, check_flat
 
 MIB = 2**20
 

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...compat.pickle_names import plain_names
 from ...compat.plain_data import check_plain
-from ...compat.plain_pickles import Unpickler, plain_names
+from ...compat.plain_pickles import Unpickler
 from ...compat.torch_files import printable
 from ...errors import UserError
 from ..read import check_checkpoint, read_checkpoint
