@@ -1,6 +1,7 @@
-# COCO 2017, panoptic: 80 classes of things and 53 of stuff; large-scale jittering, as Mask2Former
-# trains. Another place than data/coco: COCO_ROOT=/path.
+# COCO 2017, panoptic: 80 classes of things and 53 of stuff; else as coco-instance.py.
+_base_ = './coco-instance.py'
 image_size = (1024, 1024)
+data_root = '{{$COCO_ROOT:data/coco}}'
 batch_augments = [  # of the data preprocessor
     dict(
         type='BatchFixedSizePad',
@@ -12,17 +13,11 @@ batch_augments = [  # of the data preprocessor
         seg_pad_value=255,
     )
 ]
-data_root = '{{$COCO_ROOT:data/coco}}'
 train_pipeline = [
     dict(type='LoadImageFromFile', to_float32=True),
     dict(type='LoadPanopticAnnotations', with_bbox=True, with_mask=True, with_seg=True),
     dict(type='RandomFlip', prob=0.5),
-    dict(
-        type='RandomResize',
-        scale=image_size,
-        ratio_range=(0.1, 2.0),
-        keep_ratio=True,
-    ),
+    dict(type='RandomResize', scale=image_size, ratio_range=(0.1, 2.0), keep_ratio=True),
     dict(
         type='RandomCrop',
         crop_size=image_size,
@@ -42,32 +37,18 @@ test_pipeline = [
     ),
 ]
 train_dataloader = dict(
-    batch_size=2,
-    num_workers=2,
-    persistent_workers=True,
-    pin_memory=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
         type='CocoPanopticDataset',
-        data_root=data_root,
         ann_file='annotations/panoptic_train2017.json',
-        data_prefix=dict(img='train2017/', seg='annotations/panoptic_train2017/'),
-        filter_cfg=dict(filter_empty_gt=True, min_size=32),
+        data_prefix=dict(seg='annotations/panoptic_train2017/'),
         pipeline=train_pipeline,
     ),
 )
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    pin_memory=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='CocoPanopticDataset',
-        data_root=data_root,
         ann_file='annotations/panoptic_val2017.json',
-        data_prefix=dict(img='val2017/', seg='annotations/panoptic_val2017/'),
-        test_mode=True,
+        data_prefix=dict(seg='annotations/panoptic_val2017/'),
         pipeline=test_pipeline,
     ),
 )
