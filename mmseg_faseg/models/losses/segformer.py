@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from .targets import Targets, from_panoptic
 
+_MOST_QUERIES = 100  # of an image, in the mask decoder of things
+
 
 @dataclass
 class ThingMasks:
@@ -43,27 +45,25 @@ class StuffMasks:
 
 
 @dataclass
-class Matched:
-    """Location queries that things were matched to.
+class Chosen:
+    """Location queries that enter the mask decoder of things in training.
 
     Attributes:
         queries: (B, P), of the image with most of them; 0 where another has none.
-        targets: Which thing each has, (n,) of each image.
-        things: Those things, with ``labels`` and ``bboxes``, of each image.
-        predictions: What was predicted for them, class logits ``scores`` and ``bboxes``.
+        predictions: What was predicted for those of each image, class logits ``scores`` and
+            ``bboxes`` in pixels.
     """
 
     queries: Tensor
-    targets: list[Tensor]
-    things: list[InstanceData]
     predictions: list[InstanceData]
 
 
 class SegFormerLosses(nn.Module):
     """Deep supervision of both mask decoders (Panoptic SegFormer, section 3.5).
 
-    As in the released code: the matched queries are matched once more when they have masks, and
-    all layers share that; thing losses weigh as much as things are among the segments of a batch.
+    As in the released code: several queries of a thing get masks, one of them is matched to it once
+    it has one, and all layers share that; thing losses weigh as much as things are among the
+    segments of a batch, stuff losses the rest.
 
     Args:
         num_things: Number of classes of objects, whose ids come first.
@@ -71,7 +71,8 @@ class SegFormerLosses(nn.Module):
         loss_stuff: Config of the loss of which stuff an image shows.
         loss_cls: The loss of classes of things.
         thing_class_weight: How much the latter counts.
-        train_cfg: With ``mask_assigner``; None where nothing is trained.
+        train_cfg: With ``mask_assigner`` and ``queries_per_thing``, how many queries of a thing get
+            masks, fewer where an image has many things; None where nothing is trained.
     """
 
     def __init__(
@@ -92,10 +93,13 @@ class SegFormerLosses(nn.Module):
         self.assigner: Any = None
         if train_cfg:
             self.assigner = TASK_UTILS.build(train_cfg['mask_assigner'])
+            self.queries_per_thing = train_cfg.get('queries_per_thing', 1)
 
     @torch.no_grad()
-    def match(self, assigner, class_logits: Tensor, boxes: Tensor, samples: SampleList) -> Matched:
-        """Matches things to the location decoder's last predictions.
+    def choose(self, assigner, class_logits: Tensor, boxes: Tensor, samples: SampleList) -> Chosen:
+        """Chooses queries by matching things to the location decoder's last predictions.
+
+        Matching is repeated with the queries that are left.
 
         Args:
             assigner: MMDetection's, of the location decoder.
@@ -103,26 +107,28 @@ class SegFormerLosses(nn.Module):
             boxes: (cx, cy, w, h) as shares of the image, (B, Q, 4).
             samples: Of the images, with ``gt_instances``.
         """
-        queries, targets, things, predictions = [], [], [], []
+        queries, predictions = [], []
         for logits, own, sample in zip(class_logits, boxes, samples, strict=True):
             height, width = sample.img_shape
             scale = own.new_tensor([width, height, width, height])
             found = InstanceData(scores=logits, bboxes=bbox_cxcywh_to_xyxy(own) * scale)
-            assigned = assigner.assign(found, sample.gt_instances, sample.metainfo).gt_inds
-            chosen = (assigned > 0).nonzero()[:, 0]
-            target = assigned[chosen] - 1
-            given = sample.gt_instances
-            queries.append(chosen)
-            targets.append(target)
-            things.append(InstanceData(labels=given.labels[target], bboxes=given.bboxes[target]))
-            predictions.append(found[chosen])
-        padded = nn.utils.rnn.pad_sequence(queries, batch_first=True)
-        return Matched(padded, targets, things, predictions)
+            left, chosen = torch.arange(len(logits), device=logits.device), []
+            for _ in range(self._rounds(len(sample.gt_instances))):
+                assigned = assigner.assign(found[left], sample.gt_instances, sample.metainfo)
+                chosen.append(left[assigned.gt_inds > 0])
+                left = left[assigned.gt_inds == 0]
+            queries.append(torch.cat(chosen))
+            predictions.append(found[queries[-1]])
+        return Chosen(nn.utils.rnn.pad_sequence(queries, batch_first=True), predictions)
+
+    def _rounds(self, things: int) -> int:
+        """The released code lets at most 100 queries of an image get masks; one a thing does."""
+        return max(1, min(self.queries_per_thing, _MOST_QUERIES // max(things, 1)))
 
     def forward(
         self,
         location: dict[str, Tensor],
-        matched: Matched,
+        chosen: Chosen,
         things: ThingMasks,
         stuff: StuffMasks,
         samples: SampleList,
@@ -131,7 +137,7 @@ class SegFormerLosses(nn.Module):
 
         Args:
             location: Losses of the location decoder by name.
-            matched: The queries of ``things``.
+            chosen: The queries of ``things``.
             things: Predictions for things.
             stuff: Predictions for stuff.
             samples: Of the images, with ``gt_instances`` and ``gt_sem_seg``.
@@ -143,48 +149,51 @@ class SegFormerLosses(nn.Module):
         """
         num_stuff = stuff.class_logits[0].shape[1]
         targets = from_panoptic(samples, self.num_things, num_stuff)
-        of_things = self._of_things(matched, things, targets)
+        of_things = self._of_things(chosen, things, targets, samples)
         of_stuff = self._of_stuff(stuff, targets)
-        is_thing = targets.labels < self.num_things
-        share = is_thing.float().mean() if len(is_thing) else is_thing.new_ones(()).float()
+        count = int((targets.labels < self.num_things).sum())
+        number = _mean_count(count, things.masks[-1])
+        share = number / (number + _mean_count(len(targets.labels) - count, number))
         weighed = {name: loss * share for name, loss in {**location, **of_things}.items()}
         return weighed | {name: loss * (1 - share) for name, loss in of_stuff.items()}
 
     def _of_things(
-        self, matched: Matched, things: ThingMasks, targets: Targets
+        self, chosen: Chosen, things: ThingMasks, targets: Targets, samples: SampleList
     ) -> dict[str, Tensor]:
         final = things.masks[-1]
-        labels, masks, places = [], [], []
+        labels, masks, own, matched = [], [], [], []
         for image, (own_labels, own_masks) in enumerate(targets.by_image()):
-            count = int((own_labels < self.num_things).sum())  # they come first
-            resized = _resized(own_masks[:count], _doubled(final))
-            meta = targets.img_metas[image]
-            order = self._match_again(image, matched, final[image], resized, meta)
-            labels.append(own_labels[order])
-            masks.append(resized[order])
-            places.append(image * final.shape[1] + torch.arange(len(order), device=final.device))
-        chosen = torch.cat(places)
-        losses = self._mask_losses('things', things.masks, chosen, torch.cat(masks))
-        number = _mean_count(len(chosen), final)
+            instances = samples[image].gt_instances
+            thing_masks = _resized(own_masks[: len(instances)], _doubled(final))  # they come first
+            wanted = InstanceData(
+                labels=instances.labels, bboxes=instances.bboxes, masks=thing_masks
+            )
+            found = chosen.predictions[image].clone()
+            found.masks = _upsampled(final[image, : len(found)])
+            thing = self._match(found, wanted, targets.img_metas[image])
+            first = image * final.shape[1]
+            own.append(torch.arange(first, first + len(found), device=final.device))
+            matched.append(own[-1][thing >= 0])
+            masks.append(thing_masks[thing[thing >= 0]])
+            label = torch.full_like(thing, self.num_things)  # no thing
+            label[thing >= 0] = own_labels[thing[thing >= 0]]
+            labels.append(label)
+        losses = self._mask_losses('things', things.masks, torch.cat(matched), torch.cat(masks))
+        number = _mean_count(len(torch.cat(matched)), final)
         for layer, logits in enumerate(things.class_logits):
-            own = logits.flatten(0, 1)[chosen]
-            loss = self.loss_cls(own, torch.cat(labels), avg_factor=number)
+            loss = self.loss_cls(
+                logits.flatten(0, 1)[torch.cat(own)], torch.cat(labels), avg_factor=number
+            )
             name = _name('things', 'loss_cls', layer, len(things.class_logits))
             losses[name] = loss * self.thing_class_weight
         return losses
 
     @torch.no_grad()
-    def _match_again(
-        self, image: int, matched: Matched, final: Tensor, masks: Tensor, img_meta: dict
-    ) -> Tensor:
-        """Which thing each matched query of an image has, now that it has a mask, (n,)."""
-        first = matched.targets[image]
-        if len(first) == 0:
-            return first
-        found, wanted = matched.predictions[image].clone(), matched.things[image].clone()
-        found.masks = _upsampled(final[: len(first)])
-        wanted.masks = masks[first]
-        return first[self.assigner.assign(found, wanted, img_meta).gt_inds - 1]
+    def _match(self, found: InstanceData, wanted: InstanceData, img_meta: dict) -> Tensor:
+        """Which thing each query of an image has, now that it has a mask, or -1, (P,)."""
+        if len(found) == 0:
+            return wanted.labels[:0]
+        return self.assigner.assign(found, wanted, img_meta).gt_inds - 1
 
     def _of_stuff(self, stuff: StuffMasks, targets: Targets) -> dict[str, Tensor]:
         size, num_stuff = _doubled(stuff.masks[-1]), stuff.masks[-1].shape[1]

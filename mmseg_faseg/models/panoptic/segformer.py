@@ -86,7 +86,7 @@ class PanopticSegFormer(DeformableDETR):
     ) -> None:
         head, test_cfg = self.bbox_head, self.test_cfg or {}
         labels, scores = segments.labels[image], segments.scores[image]
-        rows = padded_rows(segments.masks[image], size, sample.metainfo, rescale)
+        rows = _rows(segments.masks[image], size, sample.metainfo, rescale)
         if test_cfg.get('panoptic_on', True):
             counts = head.num_things_classes, head.num_things_classes + head.num_stuff_classes
             candidates = Candidates(labels, scores, *counts, activation=_as_it_is)
@@ -98,6 +98,18 @@ class PanopticSegFormer(DeformableDETR):
             scale = segments.boxes.new_tensor([width, height, width, height])
             found.bboxes = bbox_cxcywh_to_xyxy(segments.boxes[image]) * scale
             sample.pred_instances = found
+
+
+def _rows(masks: Tensor, size: tuple[int, int], img_meta: dict, rescale: bool) -> MaskRows:
+    """Masks (Q, h, w) of an input (H, W), resized in one step as the released code resizes them.
+
+    Of an image with padding they are cut at the size of the input first, as MMDetection does.
+    """
+    if tuple(img_meta['img_shape'][:2]) == size:
+        size = (masks.shape[-2], masks.shape[-1])
+        whole = dict(ori_shape=img_meta['ori_shape' if rescale else 'img_shape'], img_shape=size)
+        return padded_rows(masks, size, whole, rescale=True)
+    return padded_rows(masks, size, img_meta, rescale)
 
 
 def _as_it_is(masks: Tensor) -> Tensor:

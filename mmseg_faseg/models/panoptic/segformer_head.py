@@ -54,7 +54,7 @@ class PanopticSegFormerHead(DeformableDETRHead):
     """`Panoptic SegFormer <https://arxiv.org/abs/2109.03814>`_ (CVPR 2022), all but the encoder.
 
     The location decoder's queries have boxes and classes, as those of Deformable DETR. In training
-    those of them that a thing was matched to go on to the mask decoder of things, in testing the
+    those of them that things were matched to go on to the mask decoder of things, in testing the
     best pairs of query and class. Each class of stuff has a query of its own, which goes straight
     to the mask decoder of stuff.
 
@@ -67,8 +67,9 @@ class PanopticSegFormerHead(DeformableDETRHead):
         loss_stuff (dict): Config of the loss of which stuff an image shows.
         thing_class_weight (float): Weight of the class loss of the mask decoder's layers of things.
             0, as in the released code, leaves their classes untrained; 1 is the paper's.
-        train_cfg (dict, optional): ``assigner``, of the location decoder, and ``mask_assigner``,
-            of its matched queries once they have masks.
+        train_cfg (dict, optional): ``assigner``, of the location decoder; ``queries_per_thing``:
+            how many of its queries each thing is matched to so that they get masks, 1; and
+            ``mask_assigner``, which chooses among them by their masks too.
         test_cfg (dict, optional): ``max_per_img``: how many things, 100.
         **kwargs: As in MMDetection's ``DeformableDETRHead``.
 
@@ -144,10 +145,10 @@ class PanopticSegFormerHead(DeformableDETRHead):
         instances = [sample.gt_instances for sample in batch_data_samples]
         metas = [sample.metainfo for sample in batch_data_samples]
         losses = self.loss_by_feat(classes, boxes, None, None, instances, metas)
-        matched = self.mask_losses.match(self.assigner, classes[-1], boxes[-1], batch_data_samples)
-        things = self._things(hidden_states[-1], matched.queries, memory)
+        chosen = self.mask_losses.choose(self.assigner, classes[-1], boxes[-1], batch_data_samples)
+        things = self._things(hidden_states[-1], chosen.queries, memory)
         stuff = self._stuff(memory)
-        return self.mask_losses(losses, matched, things, stuff, batch_data_samples)
+        return self.mask_losses(losses, chosen, things, stuff, batch_data_samples)
 
     def predict_segments(
         self, hidden_states: Tensor, references: Sequence[Tensor], memory: Memory

@@ -7,8 +7,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import bbox_cxcywh_to_xyxy, bbox_overlaps, bbox_xyxy_to_cxcywh
 from mmengine.registry import DefaultScope
+from mmengine.structures import InstanceData
 from scipy.optimize import linear_sum_assignment
 
 from mmseg_faseg.errors import UserError
@@ -20,6 +22,7 @@ from tests.helpers.configs import load
 from tests.helpers.small_detector import SIZE, STUFF, THINGS, images
 
 WIDTH = 32
+PER_THING = 3  # queries that get masks
 
 
 def build(**test_cfg):
@@ -31,7 +34,7 @@ def build(**test_cfg):
         for name, part in layer.items():
             part.update(attention if name != 'ffn_cfg' else dict(embed_dims=WIDTH))
     cfg.encoder.num_layers = cfg.decoder.num_layers = 2
-    cfg.update(num_queries=10)
+    cfg.update(num_queries=20)
     cfg.neck.update(
         in_channels=[8, 16, 32], out_channels=WIDTH, norm_cfg=dict(type='GN', num_groups=4)
     )
@@ -116,10 +119,15 @@ def test_images_without_things_or_stuff(missing):
     assert total.isfinite()
     total.backward()
     assert [n for n, p in model.named_parameters() if p.grad is None] == []
-    weightless = {'things': ('things', 'loss', 'd0'), 'stuff': ('stuff',), 'both': ('stuff',)}
-    for name, loss in losses.items():
-        if name.startswith(weightless[missing]):
-            assert loss == 0, name
+    # Classes learn from what is not there; the mask decoder's of things have no weight at all.
+    nothing = {
+        'things': r'things\..*|(d0\.)?loss_(bbox|iou)',
+        'stuff': r'stuff\..*loss_mask|things\..*loss_cls',
+        'both': r'things\..*|(d0\.)?loss_(bbox|iou)|stuff\..*loss_mask',
+    }
+    assert {name for name, loss in losses.items() if loss == 0} == {
+        name for name in losses if re.fullmatch(nothing[missing], name)
+    }
 
 
 @pytest.fixture
@@ -128,9 +136,9 @@ def watched(monkeypatch):
     seen = {}
     run = SegFormerLosses.forward
 
-    def forward(self, location, matched, things, stuff, samples):
-        seen.update(location=location, matched=matched, things=things, stuff=stuff)
-        return run(self, location, matched, things, stuff, samples)
+    def forward(self, location, chosen, things, stuff, samples):
+        seen.update(location=location, chosen=chosen, things=things, stuff=stuff)
+        return run(self, location, chosen, things, stuff, samples)
 
     monkeypatch.setattr(SegFormerLosses, 'forward', forward)
     return seen
@@ -169,9 +177,11 @@ def test_losses_are_those_of_the_plain_formula(watched):
         stuff = watched['stuff'].masks[-1][image][labels[is_stuff] - THINGS]
         of_stuff.append(dice_losses(stuff, masks[is_stuff]).diagonal())
         count = int((~is_stuff).sum())
-        things = watched['things'].masks[-1][image][:count]
+        things = watched['things'].masks[-1][image][: PER_THING * count]
         pairs = dice_losses(things, masks[:count])
-        rows, columns = best_order(watched['matched'], image, labels[:count], pairs, samples[image])
+        found = watched['chosen'].predictions[image]
+        rows, columns = best_pairs(found, labels[:count], pairs, samples[image])
+        assert len(rows) == count
         of_things.append(pairs[rows, columns])
     shown = torch.zeros(2, STUFF)
     for image, (labels, _) in enumerate(targets.by_image()):
@@ -191,9 +201,9 @@ def test_losses_are_those_of_the_plain_formula(watched):
         torch.testing.assert_close(losses[name], expected, rtol=1e-5, atol=0)
 
 
-def best_order(matched, image, labels, dice, sample):
-    """Which thing each matched query has when masks count: focal 4, L1 5, GIoU 2 and dice 2."""
-    found, (height, width) = matched.predictions[image], sample.img_shape
+def best_pairs(found, labels, dice, sample):
+    """Which query stands for which thing when masks count: focal 4, L1 5, GIoU 2 and dice 2."""
+    height, width = sample.img_shape
     boxes, scale = sample.gt_instances.bboxes, torch.tensor([width, height, width, height])
     own, wanted = (bbox_xyxy_to_cxcywh(xyxy / scale) for xyxy in (found.bboxes, boxes))
     probs = found.scores.sigmoid()[:, labels]
@@ -208,17 +218,34 @@ def test_masks_have_a_word_in_what_a_query_stands_for(watched):
     """Boxes and classes alike, the masks of an image's things are swapped: so are the things."""
     model, samples = build(), given()
     losses_of(model, samples)
-    losses, matched = model.bbox_head.mask_losses, watched['matched']
-    first = matched.targets[0]
+    losses, found = model.bbox_head.mask_losses, watched['chosen'].predictions[0][:4]
     for name in ('scores', 'bboxes'):
-        alike = matched.predictions[0][name][:1].expand(len(first), -1)
-        setattr(matched.predictions[0], name, alike)
+        setattr(found, name, getattr(found, name)[:1].expand(4, -1))
     targets = from_panoptic(samples, THINGS, STUFF)
-    masks = F.interpolate(targets.masks[: len(first), None].float(), scale_factor=1 / 4)[:, 0]
+    wanted = samples[0].gt_instances.clone()
+    wanted.masks = F.interpolate(targets.masks[:3, None].float(), scale_factor=1 / 4)[:, 0]
     for order in ([0, 1, 2], [2, 0, 1], [1, 0, 2]):
-        final = F.interpolate(masks[order, None], scale_factor=1 / 2, mode='area')[:, 0]
-        found = losses._match_again(0, matched, final, masks, targets.img_metas[0])
-        assert found.tolist() == order
+        found.masks = torch.cat([torch.zeros_like(wanted.masks[:1]), wanted.masks[order]])
+        assert losses._match(found, wanted, targets.img_metas[0]).tolist() == [-1, *order]
+
+
+@pytest.mark.parametrize(('things', 'expected'), [(0, 0), (1, 3), (3, 9), (40, 80), (150, 150)])
+def test_queries_that_get_masks(things, expected):
+    """Three of a thing where there are few, the best first; none twice."""
+    model = build()
+    generator = torch.Generator().manual_seed(0)
+    corners = 64 * torch.rand(things, 2, 2, generator=generator).sort(1).values
+    instances = InstanceData(bboxes=corners.flatten(1), labels=torch.zeros(things, dtype=int))
+    sample = DetDataSample(gt_instances=instances, metainfo=dict(img_shape=(64, 64)))
+    logits = torch.randn(1, 300, THINGS, generator=generator)
+    boxes = torch.rand(1, 300, 4, generator=generator)
+    head = model.bbox_head
+    (queries,) = head.mask_losses.choose(head.assigner, logits, boxes, [sample]).queries.tolist()
+    assert len(queries) == len(set(queries)) == expected
+    height_width = torch.tensor([64.0] * 4)
+    found = InstanceData(scores=logits[0], bboxes=bbox_cxcywh_to_xyxy(boxes[0]) * height_width)
+    best = head.assigner.assign(found, instances, sample.metainfo).gt_inds.nonzero()[:, 0]
+    assert set(queries[:things]) == set(best.tolist())
 
 
 @pytest.fixture
@@ -229,8 +256,8 @@ def predicting():
     for branch in (*model.bbox_head.cls_branches, *model.bbox_head.stuff_cls_branches):
         torch.nn.init.normal_(branch.weight, generator=generator)
     samples = given()
-    for sample in samples:
-        sample.set_metainfo(dict(img_shape=(60, 90), ori_shape=(120, 180)))
+    for sample, shape in zip(samples, ((60, 90), SIZE), strict=True):  # one has padding
+        sample.set_metainfo(dict(img_shape=shape, ori_shape=(120, 180)))
     inputs = torch.randn(2, 3, *SIZE, generator=generator, dtype=torch.float64)
     with torch.no_grad():
         decoded = model.forward_transformer(model.extract_feat(inputs), samples)
@@ -281,7 +308,10 @@ def test_predicts_segments(predicting, kind):
     with torch.no_grad():
         results = model(inputs, samples, mode='predict')
     for image, result in enumerate(results):
-        masks = F.interpolate(expected.masks[[image]], SIZE, mode='bilinear')[..., :60, :90]
+        masks, shape = expected.masks[[image]], (8, 12)
+        if image == 0:
+            shape = SIZE
+            masks = F.interpolate(masks, SIZE, mode='bilinear')[..., :60, :90]
         masks = F.interpolate(masks, (120, 180), mode='bilinear')[0]
         inside = masks > 0.5
         assert 0.05 < inside[:12].double().mean() < 0.95
@@ -292,7 +322,8 @@ def test_predicts_segments(predicting, kind):
         torch.testing.assert_close(objects.scores, (expected.scores[image] * certainty)[:12])
         corners = bbox_cxcywh_to_xyxy(expected.boxes[image]) * torch.tensor([180, 120, 180, 120])
         torch.testing.assert_close(objects.bboxes, corners)
-        rows = padded_rows(expected.masks[image], SIZE, samples[image].metainfo, rescale=True)
+        meta = dict(img_shape=(shape, (60, 90))[image == 0], ori_shape=(120, 180))
+        rows = padded_rows(expected.masks[image], shape, meta, rescale=True)
         candidates = Candidates(
             expected.labels[image], expected.scores[image], THINGS, THINGS + STUFF, lambda x: x
         )

@@ -62,6 +62,7 @@ model = dict(
                 dict(type='mmdet.IoUCost', iou_mode='giou', weight=2.0),
             ],
         ),
+        queries_per_thing=3,
         mask_assigner=dict(
             type='mmdet.HungarianAssigner',
             match_costs=[
