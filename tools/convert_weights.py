@@ -1,4 +1,4 @@
-"""Converts released weights: FASeg's and Mask2Former's of detectron2, ImageNet Swin's."""
+"""Converts released weights: FASeg, Mask2Former, Panoptic SegFormer, ImageNet's Swin."""
 
 import argparse
 

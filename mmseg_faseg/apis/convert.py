@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..checkpoints.convert.reader import read_released
 from ..checkpoints.convert.recognise import Model, recognise
-from ..checkpoints.convert.renaming import account_for, rename
+from ..checkpoints.convert.renaming import account_for, rename, rename_pvt
 from ..checkpoints.read import check_checkpoint
 from ..errors import UserError
 from ..files import check_output, whole_file
@@ -29,6 +29,10 @@ LICENCES = {
         "Mask2Former's published weights are under CC BY-NC 4.0, and so is what is made of them: "
         'name the authors (Cheng et al., CVPR 2022), say that the weights were converted, keep '
         'this notice; no commercial use.'
+    ),
+    'Panoptic SegFormer': (
+        "Panoptic SegFormer's published weights are under Apache-2.0: name the authors (Li et al., "
+        'CVPR 2022) and say that the weights were converted.'
     ),
     'ImageNet': 'The terms of the original weights apply to the converted ones.',
 }
@@ -58,8 +62,8 @@ def convert_file(source: str, target: str, config: str | None = None) -> Convers
     """Converts a released checkpoint file.
 
     Args:
-        source: FASeg or Mask2Former (semantic) as trained with detectron2, ``.pth`` or ``.pkl``,
-            or an ImageNet Swin of the original repository.
+        source: FASeg or Mask2Former as trained with detectron2, ``.pth`` or ``.pkl``, Panoptic
+            SegFormer as trained with MMDetection 2, or an ImageNet Swin of the original repository.
         target: The ``.pth`` to write. It holds ``state_dict`` and, in ``meta``, the config, the
             classes, their palette, where the weights came from and their licence. A backbone's
             has no ``backbone.`` in its keys: name it as ``model.backbone.init_cfg.checkpoint``.
@@ -100,6 +104,8 @@ def convert(weights: dict[str, Tensor], config: str | None = None) -> Conversion
     if 'patch_embed.proj.weight' in weights:
         weights = {f'backbone.{key}': value for key, value in weights.items()}
     model = recognise(weights)
+    if model.family == 'PVTv2':
+        weights = rename_pvt(weights)
     cfg = load_config(config or model.config)
     own = build_model(cfg).state_dict()
     cfg.model.backbone.init_cfg = None  # its weights come with the rest
@@ -125,7 +131,8 @@ def _check_classes(model: Model, cfg: Config) -> None:
 def _dataset_meta(cfg: Config) -> dict:
     """Classes, palette and what else the config's test set says about itself."""
     dataset = next(datasets_of(cfg.get('test_dataloader')), None)
-    kind = DATASETS.get(dataset.type) if dataset else None
+    scope = cfg.get('default_scope', 'mmseg')
+    kind = DATASETS.get(f'{scope}.{dataset.type}') if dataset else None
     meta = {**getattr(kind, 'METAINFO', {}), **(dataset or {}).get('metainfo', {})}
     if isinstance(meta.get('classes', ''), str):
         raise UserError(f'config {cfg.filename} has no test set with a list of classes')

@@ -1,6 +1,7 @@
 """Configs for instances and panoptic segments build, train and differ as they should."""
 
 import ast
+import math
 
 import pytest
 import torch
@@ -23,8 +24,12 @@ NAMES = sorted(
 BASELINES = [name for name in NAMES if name.startswith('mask2former')]
 
 
+def head_of(cfg):
+    return cfg.model.get('panoptic_head') or cfg.model.bbox_head
+
+
 def sample(cfg, size=(64, 64)) -> DetDataSample:
-    head = cfg.model.panoptic_head
+    head = head_of(cfg)
     masks = torch.zeros(2, *size, dtype=torch.uint8)
     masks[0, :30, :30] = masks[1, 20:50, 40:] = 1
     meta = dict(img_shape=size, ori_shape=size, batch_input_shape=size, pad_shape=size)
@@ -32,7 +37,7 @@ def sample(cfg, size=(64, 64)) -> DetDataSample:
     found.gt_instances = InstanceData(
         labels=torch.tensor([0, head.num_things_classes - 1]),
         masks=BitmapMasks(masks.numpy(), *size),
-        bboxes=torch.zeros(2, 4),
+        bboxes=torch.tensor([[0.0, 0, 30, 30], [40, 20, 64, 50]]),
     )
     if head.num_stuff_classes:
         stuff = torch.full((1, *size), head.num_things_classes)
@@ -59,7 +64,7 @@ def test_trains_and_predicts(name):
     assert [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None] == []
     (result,) = model.eval()(torch.randn(1, 3, 64, 64), [sample(cfg)], mode='predict')
     assert result.pred_instances.masks.shape[1:] == (64, 64)
-    assert ('pred_panoptic_seg' in result) == bool(cfg.model.panoptic_head.num_stuff_classes)
+    assert ('pred_panoptic_seg' in result) == bool(head_of(cfg).num_stuff_classes)
 
 
 @pytest.mark.parametrize('name', BASELINES)
@@ -89,7 +94,11 @@ def test_the_head_is_that_of_semantic_segmentation():
     assert found.train_cfg == semantic.train_cfg
 
 
-@pytest.mark.parametrize('path', sorted(DETECTORS.glob('*.py')), ids=lambda path: path.stem)
+# Panoptic SegFormer's backbones differ: they leave the finest stage out.
+PAIRS = sorted(path for path in DETECTORS.glob('*.py') if 'segformer' not in path.stem)
+
+
+@pytest.mark.parametrize('path', PAIRS, ids=lambda path: path.stem)
 def test_pair_says_nothing_of_its_own(path):
     bases, model = ast.parse(path.read_text()).body
     method, backbone = path.stem.split('_')
@@ -139,3 +148,56 @@ def _plain(node):
     if isinstance(node, dict):
         return {k: _plain(v) for k, v in node.items() if k not in left_out}
     return [_plain(one) for one in node] if isinstance(node, list | tuple) else node
+
+
+SEGFORMER_DETR = 'deformable-detr-refine_r50_16xb2-50e_coco'
+
+
+def test_panoptic_segformer_is_deformable_detr_with_more():
+    """Its location decoder, augmentation and what learns slowly are MMDetection's."""
+    ours = load('panoptic-segformer_r50_coco-panoptic')
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        path = Config._get_cfg_path(f'mmdet::deformable_detr/{SEGFORMER_DETR}.py', '')[0]
+        theirs = Config.fromfile(path)
+        stock = MODELS.build(_outlined(theirs).model).state_dict()
+        own = MODELS.build(_outlined(ours).model).state_dict()
+    assert {key: value.shape for key, value in stock.items()}.items() <= {
+        key: value.shape for key, value in own.items()
+    }.items()
+    for part in ('backbone', 'neck', 'encoder', 'decoder', 'positional_encoding'):
+        assert ours.model[part] == theirs.model[part]
+    pipelines = [_plain(cfg.train_dataloader.dataset.pipeline) for cfg in (ours, theirs)]
+    choices = [
+        next(step for step in steps if step['type'] == 'RandomChoice') for steps in pipelines
+    ]
+    for branch in choices[0]['transforms']:
+        for step in branch:
+            step.pop('recompute_bbox', None)  # masks are cropped, too
+    assert choices[0] == choices[1]
+    slow = [cfg.optim_wrapper.paramwise_cfg.custom_keys for cfg in (ours, theirs)]
+    assert slow[0] == slow[1]
+    assert ours.optim_wrapper.clip_grad == theirs.optim_wrapper.clip_grad
+
+
+@pytest.mark.parametrize(
+    ('name', 'epochs', 'step', 'quality'),
+    [
+        ('r50_coco-panoptic_12e', 12, 8, 0.25),
+        ('r50_coco-panoptic', 24, 18, 0.25),
+        ('r101_coco-panoptic', 24, 18, 0.25),
+        ('pvtv2-b5_coco-panoptic', 24, 18, 0.3),
+        ('swin-l_coco-panoptic', 24, 18, 0.3),
+    ],
+)
+def test_panoptic_segformers_released_settings(name, epochs, step, quality):
+    cfg = load(f'panoptic-segformer_{name}')
+    epoch = math.ceil(118_287 / 8)  # images of COCO, one on each of 8 GPUs
+    assert cfg.train_dataloader.batch_size == 1
+    assert cfg.auto_scale_lr.base_batch_size == 8
+    assert cfg.train_cfg.max_iters == epochs * epoch
+    assert cfg.param_scheduler[0].milestones == [step * epoch]
+    assert cfg.param_scheduler[0].end == epochs * epoch
+    assert cfg.optim_wrapper.optimizer == dict(type='AdamW', lr=1.4e-4, weight_decay=1e-4)
+    assert cfg.model.test_cfg.quality_thr == quality
+    assert cfg.model.test_cfg.overlap_thr == dict(things=0.4, stuff=0.2)
+    assert cfg.model.train_cfg.queries_per_thing == 3

@@ -118,11 +118,75 @@ FASEG = [
     (_PREDICTOR + 'adapt_pos2d.{i}.{p}', 'decode_head.positional_query.mlp.{i}.{p}'),
 ]
 
+# MMDetection 2's ResNet, and PVTv2 by MMDetection's own conversion: as they are named today.
+SAME_BACKBONE = [('backbone.{rest*}', 'backbone.{rest*}')]
+
+_SEGFORMER = 'bbox_head.transformer.'
+
+# Deformable DETR as MMDetection 2 named its parts, and as MMDetection 3 does.
+DEFORMABLE_DETR = [
+    ('neck.{rest*}', 'neck.{rest*}'),
+    (_SEGFORMER + 'level_embeds', 'level_embed'),
+    (_SEGFORMER + 'reference_points.{p}', 'reference_points_fc.{p}'),
+    (_SEGFORMER + '{coder}.layers.{n}.ffns.0.{rest*}', '{coder}.layers.{n}.ffn.{rest*}'),
+    (_SEGFORMER + '{coder}.layers.{n}.norms.{i}.{p}', '{coder}.layers.{n}.norms.{i}.{p}'),
+    (
+        _SEGFORMER + 'encoder.layers.{n}.attentions.0.{rest*}',
+        'encoder.layers.{n}.self_attn.{rest*}',
+    ),
+    (
+        _SEGFORMER + 'decoder.layers.{n}.attentions.0.{rest*}',
+        'decoder.layers.{n}.self_attn.{rest*}',
+    ),
+    (
+        _SEGFORMER + 'decoder.layers.{n}.attentions.1.{rest*}',
+        'decoder.layers.{n}.cross_attn.{rest*}',
+    ),
+    ('bbox_head.query_embedding.weight', 'query_embedding.weight'),
+    ('bbox_head.cls_branches.{rest*}', 'bbox_head.cls_branches.{rest*}'),
+    ('bbox_head.reg_branches.{rest*}', 'bbox_head.reg_branches.{rest*}'),
+]
+
+_BLOCK, _OUR_BLOCK = 'bbox_head.{k}_mask_head.blocks.{n}.', 'bbox_head.{k}_decoder.layers.{n}.'
+_TAIL, _OUR_TAIL = 'bbox_head.{k}_mask_head.attnen.', 'bbox_head.{k}_decoder.last_attn.'
+
+# What Panoptic SegFormer adds; {k} is things or stuff.
+PANOPTIC_SEGFORMER = [
+    *DEFORMABLE_DETR,
+    ('bbox_head.stuff_query.weight', 'bbox_head.stuff_embedding.weight'),
+    ('bbox_head.cls_thing_branches.{rest*}', 'bbox_head.things_cls_branches.{rest*}'),
+    ('bbox_head.cls_stuff_branches.{rest*}', 'bbox_head.stuff_cls_branches.{rest*}'),
+    (_BLOCK + 'self_attention.qkv.{p}', _OUR_BLOCK + 'self_attn.in_proj_{p}'),
+    (_BLOCK + 'self_attention.proj.{p}', _OUR_BLOCK + 'self_attn.out_proj.{p}'),
+    (_BLOCK + 'norm3.{p}', _OUR_BLOCK + 'self_norm.{p}'),
+    (_BLOCK + 'attn.v.{p}', _OUR_BLOCK + 'cross_attn.value_proj.{p}'),
+    (_BLOCK + 'attn.proj.{p}', _OUR_BLOCK + 'cross_attn.out_proj.{p}'),
+    (_BLOCK + 'head_norm1.{p}', _OUR_BLOCK + 'cross_norm.{p}'),
+    (_BLOCK + 'mlp.fc1.{p}', _OUR_BLOCK + 'ffn.layers.0.0.{p}'),
+    (_BLOCK + 'mlp.fc2.{p}', _OUR_BLOCK + 'ffn.layers.1.{p}'),
+    (_BLOCK + 'head_norm2.{p}', _OUR_BLOCK + 'ffn_norm.{p}'),
+    *(
+        (theirs + part, ours + our_part)
+        for theirs, ours in ((_BLOCK + 'attn.', _OUR_BLOCK + 'cross_attn.'), (_TAIL, _OUR_TAIL))
+        for part, our_part in (
+            ('q.{p}', 'query_proj.{p}'),
+            ('k.{p}', 'key_proj.{p}'),
+            ('linear_l1.0.{p}', 'level_projs.0.{p}'),
+            ('linear_l2.0.{p}', 'level_projs.1.{p}'),
+            ('linear_l3.0.{p}', 'level_projs.2.{p}'),
+            ('linear.0.{p}', 'mask_proj.{p}'),
+        )
+    ),
+]
+
 TABLES = {
     ('FASeg', 'ResNet'): RESNET + FASEG,
     ('FASeg', 'Swin'): SWIN + FASEG,
     ('Mask2Former', 'ResNet'): RESNET + MASK2FORMER,
     ('Mask2Former', 'Swin'): SWIN + MASK2FORMER,
+    ('Panoptic SegFormer', 'ResNet'): SAME_BACKBONE + PANOPTIC_SEGFORMER,
+    ('Panoptic SegFormer', 'PVTv2'): SAME_BACKBONE + PANOPTIC_SEGFORMER,
+    ('Panoptic SegFormer', 'Swin'): SWIN + PANOPTIC_SEGFORMER,
     ('ImageNet', 'Swin'): SWIN,
 }
 
@@ -132,6 +196,7 @@ DROPPED = [
     ('pixel_mean', "the image mean: the config's data_preprocessor has it"),
     ('pixel_std', "the image deviation: the config's data_preprocessor has it"),
     ('backbone.layers.{s}.blocks.{b}.attn_mask', 'made anew for every image size'),
+    ('bbox_head.reg_branches2.{rest*}', 'boxes of the mask decoder: nothing uses them'),
     ('backbone.stem.fc.{p}', 'the ImageNet classifier'),
     ('backbone.norm.{p}', "the classifier's norm: the segmentor has one for each stage"),
     ('backbone.head.{p}', 'the ImageNet classifier'),

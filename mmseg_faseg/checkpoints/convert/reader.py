@@ -18,14 +18,14 @@ from ..read import check_checkpoint, read_checkpoint
 
 
 def read_released(path: str) -> dict[str, Tensor]:
-    """Reads the weights in a checkpoint of detectron2, FASeg or the original Swin Transformer.
+    """Reads the weights in a checkpoint of detectron2, FASeg, MMDetection 2 or the original Swin.
 
     Args:
         path: A file written by ``torch.save``, or a ``.pkl`` of detectron2, which is a plain
             pickle of numpy arrays. Only tensors, arrays and containers are unpickled.
 
     Returns:
-        The entries of its ``model``, by key.
+        The entries of its ``model``, or else ``state_dict``, by key.
 
     Raises:
         UserError: The file is missing, cut off, no such checkpoint, or holds other objects.
@@ -33,13 +33,16 @@ def read_released(path: str) -> dict[str, Tensor]:
     check_checkpoint(path)
     is_pickle = Path(path).suffix.lower() == '.pkl' and not zipfile.is_zipfile(path)
     checkpoint = _read_pickle(path) if is_pickle else read_checkpoint(path)
-    model = checkpoint.get('model') if isinstance(checkpoint, dict) else None
+    model = None
+    if isinstance(checkpoint, dict):
+        model = checkpoint.get('model', checkpoint.get('state_dict'))
     if not isinstance(model, dict) or not model:
         found = type(checkpoint).__name__
         if isinstance(checkpoint, dict):
             found = f'entries {", ".join(map(str, list(checkpoint)[:5])) or "none"}'
         raise UserError(
-            f"{path} is no released checkpoint: it has no weights under 'model', but {found}"
+            f"{path} is no released checkpoint: it has no weights under 'model' or 'state_dict', "
+            f'but {found}'
         )
     for key in model:
         if not isinstance(key, str):

@@ -16,9 +16,12 @@ SWINS = {
     (96, 18, 7): 'Swin-S',
     (128, 18, 12): 'Swin-B',
     (192, 18, 12): 'Swin-L',
+    (192, 18, 7): 'Swin-L (window 7)',
 }
+# depth of stage 3
+PVTS = {40: 'PVTv2-B5'}
 
-_ADE20K, _CITYSCAPES = 150, 19
+_ADE20K, _CITYSCAPES, _COCO, _COCO_THINGS = 150, 19, 133, 80
 CONFIGS: dict[tuple[str, str, int | None], str] = {
     ('FASeg', 'ResNet-50', _ADE20K): 'mmseg_faseg::faseg_r50_ade20k.py',
     ('FASeg', 'Swin-T', _ADE20K): 'mmseg_faseg::faseg_swin-t_ade20k.py',
@@ -56,6 +59,44 @@ CONFIGS: dict[tuple[str, str, int | None], str] = {
         )
         for backbone, name in backbones.items()
     },
+    **{
+        ('Mask2Former', backbone, classes): f'mmdet::mask2former/mask2former_{name}-{data}.py'
+        for classes, data, backbones in (
+            (
+                _COCO,
+                'lsj-50e_coco-panoptic',
+                {
+                    'ResNet-50': 'r50_8xb2',
+                    'ResNet-101': 'r101_8xb2',
+                    'Swin-T': 'swin-t-p4-w7-224_8xb2',
+                    'Swin-S': 'swin-s-p4-w7-224_8xb2',
+                    'Swin-B': 'swin-b-p4-w12-384-in21k_8xb2',
+                },
+            ),
+            (_COCO, 'lsj-100e_coco-panoptic', {'Swin-L': 'swin-l-p4-w12-384-in21k_16xb1'}),
+            (
+                _COCO_THINGS,
+                'lsj-50e_coco',
+                {
+                    'ResNet-50': 'r50_8xb2',
+                    'ResNet-101': 'r101_8xb2',
+                    'Swin-T': 'swin-t-p4-w7-224_8xb2',
+                    'Swin-S': 'swin-s-p4-w7-224_8xb2',
+                },
+            ),
+        )
+        for backbone, name in backbones.items()
+    },
+    **{
+        ('Panoptic SegFormer', backbone, _COCO): f'mmseg_faseg::panoptic-segformer_{name}'
+        '_coco-panoptic.py'
+        for backbone, name in {
+            'ResNet-50': 'r50',
+            'ResNet-101': 'r101',
+            'PVTv2-B5': 'pvtv2-b5',
+            'Swin-L (window 7)': 'swin-l',
+        }.items()
+    },
     # only their backbone is used
     ('ImageNet', 'Swin-T', None): 'mmseg_faseg::faseg_swin-t_ade20k.py',
     ('ImageNet', 'Swin-B', None): 'mmseg_faseg::faseg_swin-b_ade20k.py',
@@ -67,8 +108,8 @@ class Model(NamedTuple):
     """What a checkpoint holds.
 
     Attributes:
-        method: 'FASeg', 'Mask2Former', or 'ImageNet' for a backbone alone.
-        family: 'ResNet' or 'Swin'.
+        method: 'FASeg', 'Mask2Former', 'Panoptic SegFormer', or 'ImageNet' for a backbone alone.
+        family: 'ResNet', 'Swin' or 'PVTv2'.
         backbone: Such as 'Swin-T'; with its sizes in brackets if it is none of the published.
         num_classes: Number of classes; None for a backbone alone.
     """
@@ -107,24 +148,41 @@ def recognise(weights: dict[str, Tensor]) -> Model:
         method = 'FASeg'
     elif any(key.startswith('sem_seg_head.predictor.') for key in weights):
         method = 'Mask2Former'
+    elif any(key.startswith('bbox_head.things_mask_head.') for key in weights):
+        method = 'Panoptic SegFormer'
     elif 'backbone.patch_embed.proj.weight' in weights:
         method = 'ImageNet'
     else:
         raise UserError(
-            'neither FASeg nor Mask2Former (no sem_seg_head.predictor.*) nor an ImageNet Swin '
-            f'(no patch_embed.proj.weight); the first keys are {", ".join(list(weights)[:3])}'
+            'neither FASeg nor Mask2Former (no sem_seg_head.predictor.*) nor Panoptic SegFormer '
+            '(no bbox_head.things_mask_head.*) nor an ImageNet Swin (no patch_embed.proj.weight); '
+            f'the first keys are {", ".join(list(weights)[:3])}'
         )
     num_classes = None
-    if method != 'ImageNet':
+    if method == 'Panoptic SegFormer':
+        things = _get(weights, 'bbox_head.cls_branches.0.bias')
+        num_classes = len(things) + len(_get(weights, 'bbox_head.stuff_query.weight'))
+    elif method != 'ImageNet':
         num_classes = len(_get(weights, 'sem_seg_head.predictor.class_embed.bias')) - 1
+    return Model(method, *_backbone(method, weights), num_classes)
+
+
+def _backbone(method: str, weights: dict[str, Tensor]) -> tuple[str, str]:
+    """Family and name."""
     if 'backbone.patch_embed.proj.weight' in weights:
-        return Model(method, 'Swin', _swin(weights), num_classes)
-    if 'backbone.stem.conv1.weight' in weights:
-        depth = _count(weights, r'backbone\.res4\.(\d+)\.')
-        return Model(method, 'ResNet', RESNETS.get(depth, f'ResNet ({depth} in res4)'), num_classes)
+        return 'Swin', _swin(weights)
+    if 'backbone.patch_embed1.proj.weight' in weights:
+        depth = _count(weights, r'backbone\.block3\.(\d+)\.')
+        return 'PVTv2', PVTS.get(depth, f'PVTv2 ({depth} blocks in the third stage)')
+    stages = {'backbone.stem.conv1.weight': 'res4', 'backbone.conv1.weight': 'layer3'}
+    for first, stage in stages.items():  # as detectron2 names them, and as OpenMMLab does
+        if first in weights:
+            depth = _count(weights, rf'backbone\.{stage}\.(\d+)\.')
+            return 'ResNet', RESNETS.get(depth, f'ResNet ({depth} in {stage})')
     raise UserError(
-        f'a {method} model on an unknown backbone: neither ResNet (backbone.stem.conv1.weight) nor '
-        'Swin (backbone.patch_embed.proj.weight)'
+        f'a {method} model on an unknown backbone: neither ResNet (backbone.stem.conv1.weight or '
+        'backbone.conv1.weight) nor Swin (backbone.patch_embed.proj.weight) nor PVTv2 '
+        '(backbone.patch_embed1.proj.weight)'
     )
 
 

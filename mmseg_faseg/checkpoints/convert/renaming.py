@@ -4,6 +4,7 @@ from collections import Counter
 from typing import NamedTuple, cast
 
 import torch
+from mmdet.models.backbones.pvt import pvt_convert
 from torch import Tensor
 
 from ...errors import UserError
@@ -19,6 +20,7 @@ from .key_tables import (
 from .recognise import Model
 
 _KEYS_NAMED = 5
+_BACKBONE = 'backbone.'
 
 
 class Accounts(NamedTuple):
@@ -53,14 +55,21 @@ def account_for(
     if model.method == 'ImageNet':
         own = {key: value for key, value in own.items() if key.startswith('backbone.')}
         new_rows = [*NEW, *NEW_BEHIND_IMAGENET]
-    table = TABLES[model.method, model.family]
-    names = {key: look_up(table, key) for key in weights}
+    names = {key: _place(model, key, own) for key in weights}
     sources = {name: key for key, name in names.items() if name in own}
     dropped = {key: look_up(DROPPED, key) for key in weights if key not in sources.values()}
     new = {name: look_up(new_rows, name) for name in own if name not in sources}
     _check_accounts(model, config, names, dropped, new)
     reasons = (cast('dict[str, str]', found) for found in (dropped, new))  # none is missing
     return Accounts(sources, *reasons)
+
+
+def _place(model: Model, key: str, own: dict[str, Tensor]) -> str | None:
+    """Our name for a released one, if it fits any row of the model's table."""
+    name = look_up(TABLES[model.method, model.family], key)
+    if name not in own and name is not None and name.startswith('decode_head.'):
+        return name.replace('decode_head.', 'panoptic_head.', 1)  # of MMDetection's detectors
+    return name
 
 
 def rename(
@@ -77,6 +86,17 @@ def rename(
         UserError: Shape or type differ, or a value is not finite.
     """
     return {name: _fit(weights[key], key, own[name]) for name, key in sources.items()}
+
+
+def rename_pvt(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Names and joins the weights of a PVTv2 backbone by MMDetection's own conversion."""
+    backbone = {key.removeprefix(_BACKBONE): w for key, w in weights.items() if _BACKBONE in key}
+    others = {key: weight for key, weight in weights.items() if not key.startswith(_BACKBONE)}
+    try:
+        converted = pvt_convert(backbone)
+    except (KeyError, ValueError, IndexError) as error:
+        raise UserError(f'a backbone that is no PVTv2: {error}') from None
+    return {**others, **{_BACKBONE + key: weight for key, weight in converted.items()}}
 
 
 def _check_accounts(

@@ -14,14 +14,19 @@ from mmseg.models.backbones import SwinTransformer
 
 from mmseg_faseg.apis import UserError, load_config, load_stored_config
 from mmseg_faseg.apis.convert import convert, convert_file
+from mmseg_faseg.apis.model import build_model
 from mmseg_faseg.checkpoints.convert.key_tables import DROPPED, TABLES, fits
 from mmseg_faseg.checkpoints.convert.reader import read_released
 from tests.helpers.full_size import NoRandomWeights
 from tests.helpers.released import (
     blank,
     made_up,
+    pvt_backbone,
+    resnet_backbone,
+    segformer,
     shapes_of,
     with_classes,
+    with_queries,
     with_swin,
     without_faseg,
 )
@@ -36,6 +41,20 @@ CITYSCAPES = with_classes(R50, 19) | {
     key.replace('running_var', 'num_batches_tracked'): ()
     for key in R50
     if key.endswith('running_var')
+}
+RESNET_WIDTHS, SWIN_WIDTHS = (512, 1024, 2048), (384, 768, 1536)
+SEGFORMERS = {
+    'ResNet-50': segformer(resnet_backbone('50'), RESNET_WIDTHS),
+    'ResNet-101': segformer(resnet_backbone('101'), RESNET_WIDTHS),
+    'PVTv2-B5': segformer(pvt_backbone(), (128, 320, 512)),
+    'Swin-L (window 7)': segformer(
+        {
+            key: shape
+            for key, shape in with_swin(SWIN_T, 192, 18, 7).items()
+            if key.startswith('backbone.') and 'norm0' not in key
+        },
+        SWIN_WIDTHS,
+    ),
 }
 EXTRA = {'criterion.empty_weight': (151,), 'pixel_mean': (3, 1, 1), 'pixel_std': (3, 1, 1)}
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
@@ -90,6 +109,21 @@ def swin_b_only():
             'mask2former_r50_8xb2-90k_cityscapes-512x1024.py',
             'Mask2Former, ResNet-50, 19 classes',
         ),
+        (
+            without_faseg(with_classes(R50, 133)),
+            'mask2former_r50_8xb2-lsj-50e_coco-panoptic.py',
+            'Mask2Former, ResNet-50, 133 classes',
+        ),
+        (
+            without_faseg(with_classes(R50, 80)),
+            'mask2former_r50_8xb2-lsj-50e_coco.py',
+            'Mask2Former, ResNet-50, 80 classes',
+        ),
+        (
+            without_faseg(with_classes(with_queries(SWIN_L, 200), 133)),
+            'mask2former_swin-l-p4-w12-384-in21k_16xb1-lsj-100e_coco-panoptic.py',
+            'Mask2Former, Swin-L, 133 classes',
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) and ',' in value else '',
 )
@@ -99,7 +133,7 @@ def test_every_key_is_accounted_for(shapes, config, model):
     released['pixel_std'] = torch.tensor(STD)[:, None, None]
     with NoRandomWeights():
         done = convert(released)
-        own = init_model(done.config, device='cpu')
+        own = build_model(done.config)
     assert str(done.model) == model
     assert done.config.filename.endswith(f'/{config}')
     assert sorted([*done.sources.values(), *done.dropped]) == sorted(released)
@@ -110,9 +144,60 @@ def test_every_key_is_accounted_for(shapes, config, model):
     own.load_state_dict(done.weights, strict=not done.new)
 
 
+@pytest.mark.parametrize('backbone', SEGFORMERS)
+def test_every_key_of_panoptic_segformer_is_accounted_for(backbone):
+    released = blanks(SEGFORMERS[backbone])
+    with NoRandomWeights():
+        done = convert(released)
+        own = build_model(done.config)
+    assert str(done.model) == f'Panoptic SegFormer, {backbone}, 133 classes'
+    named = [*done.sources.values(), *done.dropped]
+    if backbone != 'PVTv2-B5':  # whose names MMDetection changes first
+        assert sorted(named) == sorted(released)
+    assert {key.split('.')[1] for key in done.dropped} == {'reg_branches2'}
+    assert done.new == {}
+    assert done.weights.keys() == own.state_dict().keys()
+    unused = sum(released[key].numel() for key in done.dropped)
+    assert sum(p.numel() for p in own.parameters()) == parameters(SEGFORMERS[backbone]) - unused
+    own.load_state_dict(done.weights)
+
+
+def test_panoptic_segformers_weights_get_to_their_places(tmp_path):
+    """Of parts of one shape, each has its own; query and key-and-value of PVT are joined."""
+    shapes = SEGFORMERS['PVTv2-B5']
+    released = blanks(shapes)
+    decoder, block = 'bbox_head.transformer.decoder.layers.3.', 'backbone.block2.1.'
+    for place, ours in (
+        (decoder + 'norms.1.weight', 'decoder.layers.3.norms.1.weight'),
+        (decoder + 'attentions.1.value_proj.bias', 'decoder.layers.3.cross_attn.value_proj.bias'),
+        ('bbox_head.stuff_query.weight', 'bbox_head.stuff_embedding.weight'),
+        (block + 'mlp.fc2.bias', 'backbone.layers.1.1.1.ffn.layers.4.bias'),
+        (block + 'attn.norm.weight', 'backbone.layers.1.1.1.attn.norm.weight'),
+    ):
+        released[place] = made_up(place, shapes[place])
+        assert torch.equal(convert(released).weights[ours], released[place])
+    for part in ('q', 'kv'):
+        released[f'{block}attn.{part}.weight'] = made_up(part, shapes[f'{block}attn.{part}.weight'])
+    torch.save(dict(meta=dict(epoch=24), state_dict=released), tmp_path / 'released.pth')
+    done = convert_file(str(tmp_path / 'released.pth'), str(tmp_path / 'ours.pth'))
+    expected = torch.cat([released[f'{block}attn.{part}.weight'] for part in ('q', 'kv')])
+    assert torch.equal(done.weights['backbone.layers.1.1.1.attn.attn.in_proj_weight'], expected)
+    meta = torch.load(tmp_path / 'ours.pth', weights_only=True)['meta']
+    assert 'Apache-2.0' in meta['license']
+    assert len(meta['dataset_meta']['classes']) == 133
+
+
+def test_a_pvt_with_a_part_missing():
+    released = blanks(SEGFORMERS['PVTv2-B5'])
+    del released['backbone.block1.0.attn.kv.weight']
+    with pytest.raises(UserError, match=r'no PVTv2: .*block1\.0\.attn\.kv\.weight'):
+        convert(released)
+
+
 @pytest.mark.parametrize('table', TABLES.values(), ids=map(str, TABLES))
 def test_no_key_fits_two_rows(table):
-    for key in [*R50, *SWIN_L, *EXTRA]:
+    others = [key for shapes in SEGFORMERS.values() for key in shapes]
+    for key in dict.fromkeys([*R50, *SWIN_L, *EXTRA, *others]):
         assert sum(fits(template, key) for template, _ in [*table, *DROPPED]) <= 1, key
 
 
@@ -461,8 +546,8 @@ def test_arrays_of_objects_are_refused(tmp_path):
 
 
 def test_an_openmmlab_checkpoint_is_no_released_one(trained):
-    with pytest.raises(UserError, match="no weights under 'model'.*state_dict"):
-        read_released(str(trained.checkpoint))
+    with pytest.raises(UserError, match='neither FASeg nor Mask2Former .* the first keys are'):
+        convert_file(str(trained.checkpoint), str(trained.checkpoint.with_name('ours.pth')))
 
 
 @pytest.mark.parametrize(

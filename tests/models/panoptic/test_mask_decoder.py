@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmseg_faseg.checkpoints.convert.panoptic_segformer import mask_decoder_key
+from mmseg_faseg.checkpoints.convert.key_tables import PANOPTIC_SEGFORMER, look_up
 from mmseg_faseg.models.panoptic.mask_decoder import MaskDecoder
 from tests.helpers.released import PARITY, made_up
 
@@ -27,8 +27,8 @@ def released(kind):
     weights = {}
     for line in (FOLDER / f'{kind}_keys.txt').read_text().splitlines():
         key, shape = line.split('\t')
-        name = mask_decoder_key(key.removeprefix(f'{kind}_mask_head.'))
-        weights[name] = made_up(key, literal_eval(shape))
+        name = look_up(PANOPTIC_SEGFORMER, f'bbox_head.{key}')
+        weights[name.removeprefix(f'bbox_head.{kind}_decoder.')] = made_up(key, literal_eval(shape))
     decoder.load_state_dict(weights)
     return decoder.eval()
 
@@ -68,11 +68,6 @@ def test_the_last_masks_do_not_depend_on_the_others(kind):
     assert len(fast_masks) == 1
     torch.testing.assert_close(fast_queries, queries, rtol=0, atol=1e-10)
     torch.testing.assert_close(fast_masks[0], masks[-1], rtol=0, atol=1e-10)
-
-
-def test_names_that_are_none():
-    with pytest.raises(KeyError, match='blocks.0.attn.bias_table'):
-        mask_decoder_key('blocks.0.attn.bias_table.weight')
 
 
 def test_heads_have_to_divide_the_width():

@@ -1,0 +1,2 @@
+_base_ = './panoptic-segformer_r50.py'
+model = dict(backbone=dict(depth=101, init_cfg=dict(checkpoint='torchvision://resnet101')))
