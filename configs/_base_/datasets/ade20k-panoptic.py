@@ -72,9 +72,19 @@ val_dataloader = dict(
     ),
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(
-    type='CocoPanopticMetric',
-    ann_file=f'{data_root}/ade20k_panoptic_val.json',
-    seg_prefix=f'{data_root}/ade20k_panoptic_val',
-)
+val_evaluator = [
+    dict(
+        type='CocoPanopticMetric',
+        ann_file=f'{data_root}/ade20k_panoptic_val.json',
+        seg_prefix=f'{data_root}/ade20k_panoptic_val',
+    ),
+    dict(
+        type='SemanticMetrics',
+        metrics=[
+            dict(type='IoUMetric'),
+            dict(type='BoundaryIoUMetric'),
+            dict(type='SizeIoUMetric'),
+        ],
+    ),
+]
 test_evaluator = val_evaluator

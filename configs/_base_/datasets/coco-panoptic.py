@@ -64,5 +64,13 @@ val_evaluator = [
         ann_file=f'{data_root}/annotations/instances_val2017.json',
         metric=['bbox', 'segm'],
     ),
+    dict(
+        type='SemanticMetrics',
+        metrics=[
+            dict(type='IoUMetric'),
+            dict(type='BoundaryIoUMetric'),
+            dict(type='SizeIoUMetric'),
+        ],
+    ),
 ]
 test_evaluator = val_evaluator

@@ -51,5 +51,13 @@ val_evaluator = [
         seg_prefix=f'{data_root}/annotations/panoptic_val',
     ),
     dict(type='CocoMetric', ann_file=f'{data_root}/annotations/instances_val.json', metric='segm'),
+    dict(
+        type='SemanticMetrics',
+        metrics=[
+            dict(type='IoUMetric'),
+            dict(type='BoundaryIoUMetric'),
+            dict(type='SizeIoUMetric'),
+        ],
+    ),
 ]
 test_evaluator = val_evaluator
