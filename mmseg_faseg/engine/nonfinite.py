@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..errors import UserError
-from ..models.losses import MaskLosses
 from ..models.ops.finite import nonfinite
 from ..sharding import gathered, own_part
 from .failed_batch import images_of, samples_of, save_batch
@@ -117,7 +116,7 @@ class NonFiniteHook(Hook):
     def _collect_faults(self, runner: Runner, faults: list[str] | None) -> None:
         self._faults.clear()
         for module in _unwrapped(runner.model).modules():
-            if isinstance(module, MaskLosses):
+            if hasattr(module, 'faults'):  # losses that match, which need finite numbers
                 module.faults = faults
 
     def _note_losses(self, parse_losses: Callable, losses: dict) -> tuple[Tensor, dict]:

@@ -142,7 +142,8 @@ class MaskLosses(BaseModule):
         class_bad, mask_bad = not_finite(class_logits), not_finite(masks)
         faulty = class_bad.any() or mask_bad.any()
         if faulty:
-            report(describe(class_bad, mask_bad, targets), self.faults)
+            bad = {'class logits': class_bad, 'mask logits': mask_bad}
+            report(describe(bad, targets.name_of), self.faults)
             class_logits = [logits.nan_to_num() for logits in class_logits]
             masks = [logits.nan_to_num() for logits in masks]
         losses = _OneByOne(self).loss_by_feat(

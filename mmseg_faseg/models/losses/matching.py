@@ -4,7 +4,7 @@ Shapes: L predictions, B images, Q queries, K classes, P points, n targets of an
 masks of all images in a prediction.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,7 +77,8 @@ def match(
     if not finite.all():
         class_bad = not_finite(class_logits)
         mask_bad = _masks_not_finite(class_bad, masks, matrices, points)
-        report(describe(class_bad, mask_bad, targets), faults)
+        bad = {'class logits': class_bad, 'mask logits': mask_bad}
+        report(describe(bad, targets.name_of), faults)
         host = np.where(finite, host, _HIGH)
     problems = np.split(host, np.cumsum(sizes[:-1]))[1:]
     solutions = _solve([x.reshape(m.shape) for x, m in zip(problems, matrices, strict=True)])
@@ -153,21 +154,18 @@ def _masks_not_finite(
     return bad
 
 
-def describe(class_bad: np.ndarray, mask_bad: np.ndarray, targets: Targets) -> str:
+def describe(bad: dict[str, np.ndarray], name_of: Callable[[int], str]) -> str:
     """Which images cannot be matched, what of them is not finite, and in which prediction first.
 
     Args:
-        class_bad: (L, B), as of :func:`not_finite`.
-        mask_bad: The same of mask logits.
-        targets: They know the images' names.
+        bad: By what was predicted, such as 'class logits': (L, B), as of :func:`not_finite`.
+        name_of: Gives an image's file.
     """
-    bad = class_bad | mask_bad
-    layer = int(bad.any(1).argmax())
-    images = bad.any(0).nonzero()[0].tolist()
-    names = list(dict.fromkeys(targets.name_of(image) for image in images))
+    any_bad = np.logical_or.reduce(list(bad.values()))
+    layer = int(any_bad.any(1).argmax())
+    names = list(dict.fromkeys(name_of(image) for image in any_bad.any(0).nonzero()[0].tolist()))
     more = f' and {len(names) - _SHOWN} more' if len(names) > _SHOWN else ''
-    kinds = dict(zip(('class logits', 'mask logits'), (class_bad, mask_bad), strict=True))
-    what = ' and '.join(kind for kind, flags in kinds.items() if flags[layer].any())
+    what = ' and '.join(kind for kind, flags in bad.items() if flags[layer].any())
     return f'{", ".join(names[:_SHOWN])}{more}: {what} are not finite in prediction {layer}'
 
 

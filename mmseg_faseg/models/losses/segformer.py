@@ -13,6 +13,7 @@ from mmengine.structures import InstanceData
 from mmseg.registry import MODELS, TASK_UTILS
 from torch import Tensor, nn
 
+from .matching import describe, not_finite, report
 from .targets import Targets, from_panoptic
 
 _MOST_QUERIES = 100  # of an image, in the mask decoder of things
@@ -73,6 +74,9 @@ class SegFormerLosses(nn.Module):
         thing_class_weight: How much the latter counts.
         train_cfg: With ``mask_assigner`` and ``queries_per_thing``, how many queries of a thing get
             masks, fewer where an image has many things; None where nothing is trained.
+
+    Attributes:
+        faults: As of :class:`MaskLosses`.
     """
 
     def __init__(
@@ -90,10 +94,24 @@ class SegFormerLosses(nn.Module):
         self.loss_stuff = MODELS.build(loss_stuff)
         self.loss_cls = loss_cls
         self.thing_class_weight = thing_class_weight
+        self.faults: list[str] | None = None
         self.assigner: Any = None
         if train_cfg:
             self.assigner = TASK_UTILS.build(train_cfg['mask_assigner'])
             self.queries_per_thing = train_cfg.get('queries_per_thing', 1)
+
+    def finite(self, what: str, predictions: Tensor, samples: SampleList) -> Tensor:
+        """Predictions (L, B, ...) as they are; what is not finite in them is a fault, and 0.
+
+        Raises:
+            FloatingPointError: Some are not finite, and ``faults`` is None.
+        """
+        bad = not_finite(predictions)
+        if not bad.any():
+            return predictions
+        names = [str(sample.metainfo.get('img_path', 'an image')) for sample in samples]
+        report(describe({what: bad}, names.__getitem__), self.faults)
+        return predictions.nan_to_num(0, 0, 0)
 
     @torch.no_grad()
     def choose(self, assigner, class_logits: Tensor, boxes: Tensor, samples: SampleList) -> Chosen:
@@ -160,7 +178,7 @@ class SegFormerLosses(nn.Module):
     def _of_things(
         self, chosen: Chosen, things: ThingMasks, targets: Targets, samples: SampleList
     ) -> dict[str, Tensor]:
-        final = things.masks[-1]
+        final = self.finite('masks of things', things.masks[-1][None], samples)[0]
         labels, masks, own, matched = [], [], [], []
         for image, (own_labels, own_masks) in enumerate(targets.by_image()):
             instances = samples[image].gt_instances

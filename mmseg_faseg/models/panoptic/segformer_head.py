@@ -140,8 +140,13 @@ class PanopticSegFormerHead(DeformableDETRHead):
             ``loss_cls``, ``loss_bbox`` and ``loss_iou`` of the location decoder, of layers before
             the last with ``d0.`` and so on before the name; ``things.loss_mask``,
             ``things.loss_cls``, ``stuff.loss_mask`` and ``stuff.loss_cls`` of the mask decoders.
+
+        Raises:
+            FloatingPointError: Predictions are not finite, and nobody collects such faults.
         """
         classes, boxes = self(hidden_states, references)
+        classes = self.mask_losses.finite('class logits', classes, batch_data_samples)
+        boxes = self.mask_losses.finite('boxes', boxes, batch_data_samples)
         instances = [sample.gt_instances for sample in batch_data_samples]
         metas = [sample.metainfo for sample in batch_data_samples]
         losses = self.loss_by_feat(classes, boxes, None, None, instances, metas)

@@ -342,3 +342,24 @@ def test_weights_that_are_not_finite():
     weights['bbox_head.stuff_embedding.weight'][0] = torch.nan
     with pytest.raises(UserError, match='loaded into PanopticSegFormer are not finite'):
         build().load_state_dict(weights)
+
+
+@pytest.mark.parametrize(
+    ('part', 'what'),
+    [
+        ('cls_branches.1.bias', 'class logits are not finite in prediction 1'),
+        ('reg_branches.1.4.bias', 'boxes are not finite in prediction 1'),
+        ('things_decoder.last_attn.mask_proj.bias', 'masks of things are not finite'),
+    ],
+)
+def test_predictions_that_are_not_finite(part, what):
+    """Nothing is matched with them; the hook that looks for such things learns the images."""
+    model, samples = build(), given()
+    for name, sample in zip('ab', samples, strict=True):
+        sample.set_metainfo(dict(img_path=f'{name}.png'))
+    dict(model.bbox_head.named_parameters())[part].data[0] = torch.nan
+    with pytest.raises(FloatingPointError, match=f'a.png, b.png: {what}'):
+        losses_of(model, samples)
+    model.bbox_head.mask_losses.faults = faults = []
+    losses_of(model, samples)
+    assert any(what in fault for fault in faults)
