@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from torch import Tensor, nn
@@ -30,6 +31,11 @@ _OF_HEAD = {
         'query_embed',
         'level_embed',
     ),
+}
+# The same of a DETR, whose encoder is its pixel decoder.
+_OF_DETR = {
+    'pixel decoder': ('encoder', 'level_embed', 'positional_encoding'),
+    'transformer decoder': ('decoder', 'query_embedding', 'reference_points_fc'),
 }
 # Runs inside the transformer decoder, with which its FLOPs are counted.
 _INSIDE = 'positional_query'
@@ -123,6 +129,8 @@ def input_size_of(cfg: Config) -> tuple[int, int]:
 
 def parts_of(model: nn.Module) -> dict[str, tuple[str, ...]]:
     """What the modules of each part of a segmentor or detector begin with."""
+    if hasattr(model, 'bbox_head'):
+        return {'backbone': ('backbone', 'neck'), **_OF_DETR}
     head = 'panoptic_head' if hasattr(model, 'panoptic_head') else 'decode_head'
     of_head = {part: tuple(f'{head}.{name}' for name in names) for part, names in _OF_HEAD.items()}
     return {'backbone': ('backbone', 'neck'), **of_head}
@@ -139,6 +147,10 @@ class _Prediction(nn.Module):
         size = tuple(image.shape[-2:])
         img_meta = dict(img_shape=size, pad_shape=size, ori_shape=size, batch_input_shape=size)
         features = self.model.extract_feat(image)
+        if hasattr(self.model, 'bbox_head'):  # Panoptic SegFormer
+            inputs = self.model.forward_transformer(features, [DetDataSample(metainfo=img_meta)])
+            masks = self.model.bbox_head.predict_segments(**inputs).masks
+            return F.interpolate(masks, size, mode='bilinear', align_corners=False)
         if hasattr(self.model, 'panoptic_head'):
             return self.model.panoptic_head.predict(features, [DetDataSample(metainfo=img_meta)])
         return self.model.decode_head.predict(features, [img_meta], None)

@@ -116,15 +116,16 @@ def measured_model(
     """
     cfg = load_config(config, options)
     model = cfg.get('model') or {}
-    head = model.get('decode_head')
-    missing = {'num_classes', 'in_channels', 'pixel_decoder'} - set(head or {})
-    if missing or not isinstance(model.get('backbone'), dict):
+    head = head_of(model)
+    if head is None or not isinstance(model.get('backbone'), dict):
         raise UserError(
-            f'config {cfg.filename} has no model with a backbone and a decode_head like '
-            "FASegHead's or Mask2FormerHead's"
+            f'config {cfg.filename} has no model with a backbone and a head like FASegHead, '
+            'Mask2FormerHead, their panoptic kin or PanopticSegFormerHead'
         )
     model.backbone.init_cfg = None
     if classes is not None:
+        if 'num_classes' not in head:
+            raise UserError(f'--classes is for semantic segmentation, {cfg.filename} is not')
         head.num_classes = classes
         if head.get('loss_cls', {}).get('class_weight') is not None:
             head.loss_cls.class_weight = [1.0] * classes + [0.1]
@@ -133,6 +134,18 @@ def measured_model(
     build_model(cfg)
     changes = [f'{key.rpartition(".")[2]}={value}' for key, value in (options or {}).items()]
     return MeasuredModel(', '.join([Path(cfg.filename).stem, *changes]), cfg, precision)
+
+
+def head_of(model: dict) -> Any:
+    """The config of a model's mask head, or None."""
+    for name, needed in (
+        ('decode_head', {'num_classes', 'in_channels', 'pixel_decoder'}),
+        ('panoptic_head', {'num_things_classes', 'in_channels', 'pixel_decoder'}),
+        ('bbox_head', {'num_things_classes', 'stuff_decoder'}),
+    ):
+        if needed <= set(model.get(name) or {}):
+            return model[name]
+    return None
 
 
 def check_device(device: str, precision: str = 'float32') -> None:

@@ -26,6 +26,9 @@ from .models import (
 from .results import Report, at_least, check_folder, table
 from .tasks import TASKS, Size
 
+_SEMANTIC = ('predict', 'train', 'segmentor', 'iteration')
+_DETECTION = ('detector', 'iteration')
+
 Pair = tuple[MeasuredModel, MeasuredModel]
 
 
@@ -123,8 +126,15 @@ def check_tasks(measured: MeasuredModel, tasks: list[str], device: str) -> None:
             f'{measured.name}: model.cuda_graphs=True is for --device cuda --tasks segmentor, got '
             f'--device {device} --tasks {" ".join(tasks)}'
         )
-    if 'iteration' in tasks and not model.decode_head.get('train_cfg'):
-        raise UserError(f'task iteration: {measured.name} has no decode_head.train_cfg')
+    semantic = 'decode_head' in model
+    other = [task for task in tasks if task not in (_SEMANTIC if semantic else _DETECTION)]
+    if other:
+        known = ', '.join(_SEMANTIC if semantic else _DETECTION)
+        raise UserError(f'--tasks for {measured.name} must be of {known}, got {", ".join(other)}')
+    trains = model.decode_head if semantic else model
+    if 'iteration' in tasks and not trains.get('train_cfg'):
+        where = 'decode_head.train_cfg' if semantic else 'train_cfg'
+        raise UserError(f'task iteration: {measured.name} has no {where}')
 
 
 def compare(
@@ -193,22 +203,22 @@ def measure_pair(
 def _times(
     models: Pair, name: str, size: Size, batch: int, args: argparse.Namespace
 ) -> dict[str, Any]:
-    """Seconds of the two models, and by part where the whole segmentor runs."""
+    """Seconds of the two models, and by part where the whole model runs."""
     tasks = [TASKS[name](measured, measured.build(args.device)) for measured in models]
     inputs = [task.inputs(size, batch) for task in tasks]
     runs = [partial(task, x) for task, x in zip(tasks, inputs, strict=True)]
     times: dict[str, Any] = dict(seconds=take_turns(runs, args.repeats, args.device))
     # A replay of CUDA graphs has no parts.
     graphs = any(measured.cfg.model.get('cuda_graphs') for measured in models)
-    if name in ('segmentor', 'iteration') and not graphs:
+    if name in ('segmentor', 'detector', 'iteration') and not graphs:
         times['parts'] = seconds_by_part(tasks, inputs, min(args.repeats, 3))
     return times
 
 
 def flops_of(measured: MeasuredModel, task: str, size: Size, batch: int) -> int:
-    """FLOPs of 'predict' or 'segmentor', a multiply-add as two."""
+    """FLOPs of 'predict', 'segmentor' or 'detector', a multiply-add as two."""
     complexity = complexity_of(measured.cfg, size)
-    outside = 0 if task == 'segmentor' else complexity.parts['backbone'].flops
+    outside = 0 if task != 'predict' else complexity.parts['backbone'].flops
     return 2 * batch * (complexity.flops - outside)
 
 

@@ -7,13 +7,13 @@ import math
 from typing import Any
 
 import torch
-import torch.nn.functional as F
+from mmdet.structures import DetDataSample
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
-from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
-from .models import PRECISIONS, MeasuredModel
+from .models import PRECISIONS, MeasuredModel, head_of
+from .samples import label_map_sample, label_maps, panoptic_sample
 
 Size = tuple[int, int]
 
@@ -34,7 +34,7 @@ class Task:
     inference = True
 
     def __init__(self, measured: MeasuredModel, model: nn.Module) -> None:
-        self.head_cfg = measured.cfg.model.decode_head
+        self.head_cfg = head_of(measured.cfg.model)
         self.model = model.train(not self.inference)
         self.device = next(model.parameters()).device
         self.precision = PRECISIONS[measured.precision]
@@ -137,6 +137,18 @@ class Segmentor(Task):
         return self.model.predict(inputs, [SegDataSample(metainfo=meta) for _ in inputs])
 
 
+class Detector(Segmentor):
+    """Detector, from normalised image to segments or objects."""
+
+    title = 'detector, image to segments'
+
+    def forward(self, inputs):
+        """Returns data samples with what ``test_cfg`` asks for."""
+        size = tuple(inputs.shape[-2:])
+        meta = dict(ori_shape=size, img_shape=size, batch_input_shape=size)
+        return self.model.predict(inputs, [DetDataSample(metainfo=meta) for _ in inputs])
+
+
 class Iteration(Task):
     """Training iteration: losses of labelled images, backward, clipping, AdamW."""
 
@@ -157,13 +169,15 @@ class Iteration(Task):
             self.optimizer = OptimWrapper(**settings)
 
     def inputs(self, size, batch):
-        """Images, and data samples with label maps."""
-        samples = []
-        for labels in label_maps(self.head_cfg.num_classes, size, batch).to(self.device):
-            sample = SegDataSample(metainfo=dict(ori_shape=size, img_shape=size, pad_shape=size))
-            sample.gt_sem_seg = PixelData(data=labels[None])
-            samples.append(sample)
-        return self._random(0, batch, 3, *size), samples
+        """Images, and data samples with label maps or segments."""
+        head, detects = self.head_cfg, 'num_things_classes' in self.head_cfg
+        things = head.num_things_classes if detects else 0
+        classes = things + head.num_stuff_classes if detects else head.num_classes
+        samples = [
+            panoptic_sample(labels, things) if detects else label_map_sample(labels)
+            for labels in label_maps(classes, size, batch)
+        ]
+        return self._random(0, batch, 3, *size), [sample.to(self.device) for sample in samples]
 
     def forward(self, inputs):
         """Returns the sum of all losses."""
@@ -174,20 +188,10 @@ class Iteration(Task):
         self.optimizer.update_params(result)
 
 
-def label_maps(num_classes: int, size: Size, batch: int) -> Tensor:
-    """Label maps (B, H, W), int64: 6 x 8 segments of at most 15 classes, as ADE20K's images."""
-    generator = torch.Generator().manual_seed(0)
-    maps = []
-    for _ in range(batch):
-        chosen = torch.randperm(num_classes, generator=generator)[:15]
-        segments = chosen[torch.randint(len(chosen), (1, 1, 6, 8), generator=generator)]
-        maps.append(F.interpolate(segments.double(), size)[0, 0].long())
-    return torch.stack(maps)
-
-
 TASKS: dict[str, type[Task]] = {
     'predict': Predict,
     'train': Train,
     'segmentor': Segmentor,
+    'detector': Detector,
     'iteration': Iteration,
 }
