@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from mmseg_faseg.apis.complexity import complexity_of, input_size_of
+from mmseg_faseg.apis.model import build_model
 from tests.helpers.configs import load
 from tests.helpers.full_size import NoRandomWeights, outline
 from tests.helpers.optional import NO_TIMM
@@ -22,6 +23,13 @@ PAPER = [  # METHOD: what the authors report, single and multi scale
     ('faseg_r50_cityscapes', 80.5, None, 'cityscapes_faseg_r50.pth'),
 ]
 NAMES = [row[0] for row in PAPER]
+SEGFORMERS = [  # METHOD: reported PQ, 1x is 12 epochs
+    ('r50_coco-panoptic_12e', 48.0, 'panoptic_segformer_r50_1x.pth'),
+    ('r50_coco-panoptic', 49.6, 'panoptic_segformer_r50_2x.pth'),
+    ('r101_coco-panoptic', 50.6, 'panoptic_segformer_r101_2x.pth'),
+    ('pvtv2-b5_coco-panoptic', 55.6, 'panoptic_segformer_pvtv2b5_2x.pth'),
+    ('swin-l_coco-panoptic', 55.8, 'panoptic_segformer_swinl_2x.pth'),
+]
 # By depth (ResNet) or width (Swin): MMSegmentation's name, and the one in our tables.
 BACKBONES = {
     50: ('R-50-D32', 'ResNet-50'),
@@ -87,7 +95,7 @@ def test_the_package_carries_the_same_index(metafile):
 
 
 def test_the_collection_says_whose_it_is(metafile):
-    (collection,) = metafile['Collections']
+    collection, segformer = metafile['Collections']
     assert collection['Name'] == 'FASeg'
     assert 'CC BY-NC 4.0' in collection['License']
     assert 'CC BY-NC 4.0' in collection['Metadata']['License']
@@ -96,10 +104,13 @@ def test_the_collection_says_whose_it_is(metafile):
     assert collection['Paper']['URL'] == 'https://arxiv.org/abs/2204.01244'
     assert (REPOSITORY / collection['README']).is_file()
     assert collection['Frameworks'] == ['PyTorch']
+    assert segformer['Name'] == 'Panoptic SegFormer'
+    assert 'reported by the authors' in segformer['Metadata']['Results']
+    assert (REPOSITORY / segformer['README']).is_file()
 
 
 def test_every_config_of_the_paper_is_listed(models):
-    assert list(models) == NAMES
+    assert list(models) == NAMES + [f'panoptic-segformer_{name}' for name, *_ in SEGFORMERS]
     on_disk = {path.stem for path in (REPOSITORY / 'configs').glob('faseg_*_ade20k.py')}
     on_disk |= {path.stem for path in (REPOSITORY / 'configs').glob('faseg_*_cityscapes.py')}
     assert on_disk - set(NAMES) == set(table('docs/model_zoo.md', 'not in the paper'))
@@ -144,6 +155,27 @@ def test_the_config_builds_a_model(models, name):
         model.num_classes
         == {'ADE20K': 150, 'Cityscapes': 19}[models[name]['Metadata']['Training Data']]
     )
+
+
+@pytest.mark.full_size
+@pytest.mark.parametrize(('name', 'quality', 'file'), SEGFORMERS)
+def test_panoptic_segformer(models, name, quality, file):
+    name = f'panoptic-segformer_{name}'
+    model, cfg = models[name], load(name)
+    assert model['In Collection'] == 'Panoptic SegFormer'
+    assert model['Results']['Metrics'] == {'PQ': quality}
+    assert model['Results']['Source'] == 'as reported by the authors'
+    assert model['Converted From']['File'] == file
+    assert 'Weights' not in model
+    assert model['Metadata']['Batch Size'] == cfg.auto_scale_lr.base_batch_size
+    row = table('docs/detection.md', 'Panoptic SegFormer')[name]
+    assert row["authors' file"] == file
+    assert row['PQ, as reported'] == f'{quality:.1f}'
+    assert int(row['epochs of COCO']) == round(cfg.train_cfg.max_iters * 8 / 118_287)
+    cfg.model.backbone.init_cfg = None
+    with NoRandomWeights():
+        trainable = [p.numel() for p in build_model(cfg).parameters() if p.requires_grad]
+    assert row['parameters'] == f'{sum(trainable) / 1e6:.1f} M'
 
 
 # --- the pages
