@@ -23,7 +23,7 @@ from .config import apply_options, load_config
 _OF_THE_RUN = ('work_dir', 'load_from', 'resume', 'launcher')
 _INSTEAD = 'name a config file before it, or use --trust if you know where the file is from'
 _MAX_TEXT = 1_000_000  # ours have 20,000 characters
-_MASK_HEADS = ('FASegHead', 'Mask2FormerHead')
+_METHODS = 'mmseg_faseg::_base_/{}/methods/{}.py'
 
 
 def load_stored_config(
@@ -81,15 +81,20 @@ def _allowed(values: dict[str, Any]) -> dict[str, Any]:
     model = check(values['model'], 'model', stored_types.MODEL)
     if not isinstance(model.get('backbone'), dict) or 'type' not in model:
         raise UserError('has no model with a type and a backbone')
-    _add_losses(model.get('decode_head'))
+    _add_losses(model)
     loader = stored_types.check_loader(values['test_dataloader'], 'test_dataloader')
-    cfg = dict(load_config('mmseg_faseg::_base_/default_runtime.py').items())
+    detects = not {'panoptic_head', 'bbox_head'}.isdisjoint(model)
+    runtime = 'default_runtime_detection' if detects else 'default_runtime'
+    painter = 'DetVisualizationHook' if detects else 'SegVisualizationHook'
+    cfg = dict(load_config(f'mmseg_faseg::_base_/{runtime}.py').items())
     cfg.update(
         model=model,
         test_dataloader=loader,
         test_cfg=dict(type='TestLoop'),
-        default_hooks=dict(visualization=dict(type='SegVisualizationHook')),
+        default_hooks=dict(visualization=dict(type=painter)),
     )
+    if detects:
+        loader['dataset']['test_mode'] = True  # no image is left out
     if loader['dataset']['type'].endswith('ToyScenesDataset'):  # it writes images there
         loader['dataset']['data_root'] = 'data/toy_scenes'
     tables = dict(
@@ -102,16 +107,30 @@ def _allowed(values: dict[str, Any]) -> dict[str, Any]:
     return cfg
 
 
-def _add_losses(head: Any) -> None:
+def _add_losses(model: dict) -> None:
     """Those of the published models: heads are not built without, and testing computes none."""
-    if not isinstance(head, dict) or str(head.get('type')).split('.')[-1] not in _MASK_HEADS:
-        return
-    if type(head.get('num_classes')) is not int or not 0 < head['num_classes'] < 10_000:
-        raise UserError(f'has decode_head.num_classes={head.get("num_classes")!r}')
-    published = load_config('mmseg_faseg::_base_/models/methods/mask2former.py').to_dict()
-    for name in ('loss_cls', 'loss_mask', 'loss_dice'):
-        head[name] = published['model']['decode_head'][name]
-    head['loss_cls']['class_weight'] = [1.0] * head['num_classes'] + [0.1]
+    for name, kinds, folder, method in (
+        ('decode_head', ('FASegHead', 'Mask2FormerHead'), 'models', 'mask2former'),
+        ('panoptic_head', ('FASegPanopticHead', 'Mask2FormerHead'), 'detectors', 'mask2former'),
+        ('bbox_head', ('PanopticSegFormerHead',), 'detectors', 'panoptic-segformer'),
+    ):
+        head = model.get(name)
+        if isinstance(head, dict) and str(head.get('type')).split('.')[-1] in kinds:
+            published = load_config(_METHODS.format(folder, method)).model[name].to_dict()
+            head |= {key: loss for key, loss in published.items() if key.startswith('loss_')}
+            if method == 'mask2former':
+                head['loss_cls']['class_weight'] = [1.0] * _count_classes(head, name) + [0.1]
+
+
+def _count_classes(head: dict, name: str) -> int:
+    """Of a head, things and stuff together."""
+    keys = [
+        key for key in ('num_classes', 'num_things_classes', 'num_stuff_classes') if key in head
+    ]
+    for key in keys or ['num_classes']:
+        if type(head.get(key)) is not int or not 0 <= head[key] < 10_000:
+            raise UserError(f'has {name}.{key}={head.get(key)!r}')
+    return sum(head[key] for key in keys)
 
 
 def _literals(text: str) -> dict[str, Any]:

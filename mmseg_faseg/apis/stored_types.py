@@ -21,6 +21,8 @@ _MASK_HEAD += ' ignore_index num_transformer_feat_level pixel_decoder transforme
 _MASK_HEAD += ' positional_encoding enforce_decoder_input_project test_cfg'
 _PIXEL_DECODER = 'in_channels strides feat_channels out_channels num_outs norm_cfg act_cfg encoder'
 _PIXEL_DECODER += ' positional_encoding'
+_PANOPTIC_HEAD = f'{_MASK_HEAD} num_things_classes num_stuff_classes'
+_DETECTOR = 'data_preprocessor backbone neck panoptic_head panoptic_fusion_head test_cfg'
 _SEGMENTOR = 'data_preprocessor backbone neck decode_head test_cfg'
 _RESNET = 'depth in_channels stem_channels base_channels num_stages strides dilations out_indices'
 _RESNET += ' style deep_stem avg_down frozen_stages conv_cfg norm_cfg norm_eval multi_grid'
@@ -34,6 +36,12 @@ _ACTIVATION = 'inplace negative_slope'
 MODEL = {
     'FASegSegmentor': f'{_SEGMENTOR} keep_scores cuda_graphs',
     'EncoderDecoder': _SEGMENTOR,
+    'FASegDetector': _DETECTOR,
+    'Mask2Former': _DETECTOR,
+    'PanopticSegFormer': 'data_preprocessor backbone neck encoder decoder positional_encoding '
+    'bbox_head num_queries num_feature_levels test_cfg',
+    'DetDataPreprocessor': 'mean std pad_size_divisor pad_value pad_mask mask_pad_value pad_seg '
+    'seg_pad_value bgr_to_rgb rgb_to_bgr',
     'SegDataPreProcessor': 'mean std size size_divisor pad_val seg_pad_val bgr_to_rgb rgb_to_bgr '
     'test_cfg',
     'ResNet': _RESNET,
@@ -46,13 +54,21 @@ MODEL = {
     'act_cfg norm_cfg',
     'ConvNeXt': 'arch in_channels stem_patch_size norm_cfg act_cfg linear_pw_conv use_grn '
     'drop_path_rate layer_scale_init_value out_indices frozen_stages gap_before_final_norm',
+    'PyramidVisionTransformerV2': 'pretrain_img_size in_channels embed_dims num_stages num_layers '
+    'num_heads strides sr_ratios out_indices mlp_ratios qkv_bias drop_rate attn_drop_rate '
+    'drop_path_rate act_cfg norm_cfg',
     'TimmFeatures': 'model_name out_indices norm img_size patch_size window_size dynamic_img_size '
     'strict_img_size drop_path_rate',
     'Feature2Pyramid': 'embed_dim rescales norm_cfg',
     'FPN': 'in_channels out_channels num_outs start_level end_level add_extra_convs '
     'relu_before_extra_convs no_norm_on_lateral conv_cfg norm_cfg act_cfg',
+    'ChannelMapper': 'in_channels kernel_size out_channels conv_cfg norm_cfg act_cfg num_outs',
     'FASegHead': f'{_MASK_HEAD} positional_query high_res_attn mask_threshold',
-    'Mask2FormerHead': _MASK_HEAD,
+    'FASegPanopticHead': f'{_PANOPTIC_HEAD} positional_query high_res_attn mask_threshold',
+    'Mask2FormerHead': _PANOPTIC_HEAD,
+    'MaskFormerFusionHead': 'num_things_classes num_stuff_classes test_cfg',
+    'PanopticSegFormerHead': 'embed_dims num_reg_fcs num_things_classes num_stuff_classes '
+    'things_decoder stuff_decoder test_cfg',
     'FCNHead': f'{_HEAD} num_convs kernel_size concat_input dilation',
     'UPerHead': f'{_HEAD} pool_scales',
     'PSPHead': f'{_HEAD} pool_scales',
@@ -83,14 +99,17 @@ DATASET = {
             *('MapillaryDataset_v1', 'MapillaryDataset_v2', 'NightDrivingDataset'),
             *('PascalContextDataset', 'PascalContextDataset59', 'PascalVOCDataset'),
             *('PotsdamDataset', 'STAREDataset', 'iSAIDDataset'),
+            *('CocoDataset', 'CocoPanopticDataset', 'ADE20KPanopticDataset'),
         ),
         _DATA,
     ),
 }
 TRANSFORM = {
     'LoadImageFromFile': 'to_float32 color_type ignore_empty',
-    'LoadAnnotations': 'reduce_zero_label',
+    'LoadAnnotations': 'reduce_zero_label with_bbox with_label with_mask with_seg',
+    'LoadPanopticAnnotations': 'with_bbox with_label with_mask with_seg',
     'PackSegInputs': 'meta_keys',
+    'PackDetInputs': 'meta_keys',
     'Resize': 'scale scale_factor keep_ratio interpolation',
     'ResizeShortestEdge': 'scale max_size',
     'AntialiasedResizeShortestEdge': 'scale max_size',
@@ -101,6 +120,9 @@ METRIC = {
     'IoUMetric': 'ignore_index iou_metrics nan_to_num beta',
     'BoundaryIoUMetric': 'ignore_index distance',
     'SizeIoUMetric': 'ignore_index areas',
+    'SemanticMetrics': 'metrics',
+    'CocoMetric': 'ann_file metric classwise',
+    'CocoPanopticMetric': 'ann_file seg_prefix classwise',
 }
 LOADER = 'batch_size num_workers persistent_workers pin_memory drop_last dataset sampler'
 SAMPLER = {'DefaultSampler': 'shuffle'}
@@ -109,11 +131,17 @@ SAMPLER = {'DefaultSampler': 'shuffle'}
 NOT_READ = {
     *('train_cfg', 'init_cfg', 'pretrained', 'mask2former', 'auxiliary_head', 'mask_pilot'),
     *('loss_cls', 'loss_mask', 'loss_dice', 'loss_decode', 'batch_augments', 'with_cp'),
+    *('loss_bbox', 'loss_iou', 'loss_stuff', 'thing_class_weight', 'sync_cls_avg_factor'),
+    'convert_weights',
     *('backend_args', 'file_client_args', 'serialize_data', 'lazy_init', 'test_mode', 'prefix'),
     *('collect_device', 'worker_init_fn', 'collate_fn', 'keep_results'),
 }
-_TABLE_OF = dict(dataset=DATASET, sampler=SAMPLER, pipeline=TRANSFORM, transforms=TRANSFORM)
+_TABLE_OF = dict(
+    dataset=DATASET, sampler=SAMPLER, pipeline=TRANSFORM, transforms=TRANSFORM, metrics=METRIC
+)
 
+_PREFIXES = {'img_path', 'seg_map_path', 'img', 'seg'}
+_NAMES = ('classes', 'thing_classes', 'stuff_classes')
 _WORD = re.compile(r'[A-Za-z0-9_.+-]{0,80}')
 _KEY = re.compile(r'[A-Za-z][A-Za-z0-9_]{0,60}')
 # What would otherwise ask for all of a machine.
@@ -221,20 +249,21 @@ def _path(value: Any, key: str) -> Any:
 
 
 def _prefixes(value: Any, key: str) -> dict:
-    if not isinstance(value, dict) or not value.keys() <= {'img_path', 'seg_map_path'}:
-        raise UserError(f'has {key}={_short(value)}: it takes img_path and seg_map_path')
+    if not isinstance(value, dict) or not value.keys() <= _PREFIXES:
+        raise UserError(f'has {key}={_short(value)}: it takes {", ".join(sorted(_PREFIXES))}')
     return {name: _path(path, f'{key}.{name}') for name, path in value.items()}
 
 
 def _metainfo(value: Any, key: str) -> Any:
     if not isinstance(value, dict):
         raise UserError(f'has {key}={_short(value)}, which is no dict')
-    if not value.keys() <= {'classes', 'palette', 'label_map'}:
+    if not value.keys() <= {*_NAMES, 'palette', 'label_map'}:
         raise UserError(f'has {key} with other entries than classes and palette')
     meta = dict(value)
     meta.pop('label_map', None)  # the data set makes its own
-    if not all(_is_name(name) for name in _list(meta.get('classes', ()), f'{key}.classes')):
-        raise UserError(f'has {key}.classes, which are no list of names')
+    for names in _NAMES:
+        if not all(_is_name(name) for name in _list(meta.get(names, ()), f'{key}.{names}')):
+            raise UserError(f'has {key}.{names}, which are no list of names')
     for colour in _list(meta.get('palette', ()), f'{key}.palette'):
         numbers = _list(colour, f'{key}.palette')
         if len(numbers) != 3 or not all(type(n) is int and 0 <= n < 256 for n in numbers):
@@ -255,6 +284,7 @@ def _is_name(value: Any) -> bool:
 _EXCEPTIONS: dict[str, Callable[[Any, str], Any]] = {
     'data_root': _path,
     'ann_file': _path,
+    'seg_prefix': _path,
     'data_prefix': _prefixes,
     'metainfo': _metainfo,
 }

@@ -6,6 +6,8 @@ from mmengine.config import Config
 
 from mmseg_faseg.apis import UserError, load_config, load_stored_config
 from mmseg_faseg.apis.model import build_model
+from tests.helpers.full_size import NoRandomWeights
+from tests.helpers.optional import NO_TIMM
 from tests.helpers.tools import REPOSITORY, call_tool
 
 
@@ -164,7 +166,6 @@ CONFIGS = [
     path
     for folder in ('configs', 'configs/ablation')
     for path in sorted((REPOSITORY / folder).glob('*.py'))
-    if 'default_runtime_detection' not in path.read_text()
 ]
 
 
@@ -173,21 +174,60 @@ def test_every_config_of_ours_is_on_the_list(tmp_path, path):
     given = load_config(str(path))
     torch.save(dict(meta=dict(cfg=given.pretty_text)), tmp_path / 'stored.pth')
     stored = load_stored_config(str(tmp_path / 'stored.pth'))
-    assert stored.test_pipeline == given.test_pipeline
-    assert stored.tta_pipeline == given.tta_pipeline
-    assert stored.test_evaluator == given.test_evaluator
-    assert stored.test_dataloader == given.test_dataloader
-    for part in ('backbone', 'decode_head', 'neck', 'data_preprocessor'):
-        ours, theirs = given.model.get(part) or {}, stored.model.get(part) or {}
+    for part in ('test_pipeline', 'tta_pipeline', 'test_evaluator', 'test_dataloader'):
+        assert stored.get(part) == given.get(part)
+    assert stored.default_scope == given.default_scope
+    hooks = [cfg.default_hooks.visualization.type for cfg in (stored, given)]
+    assert hooks[0] == hooks[1]
+    for part, ours in given.model.items():
+        theirs = stored.model.get(part)
+        if not isinstance(ours, dict) or theirs is None:
+            assert theirs == ours or part == 'train_cfg'
+            continue
         left = {key for key in ours if key not in theirs}
-        assert left <= {'init_cfg', 'train_cfg', 'mask_pilot', 'with_cp'}
+        assert left <= {
+            *('init_cfg', 'train_cfg', 'mask_pilot', 'with_cp', 'sync_cls_avg_factor'),
+            *('batch_augments', 'convert_weights'),
+        }
         assert all(theirs[key] == ours[key] for key in theirs if 'loss' not in key)
 
 
-def test_a_detector_needs_its_config(tmp_path):
-    given = load_config('configs/faseg_lite0_nuclei-instance.py')
+DETECTORS = ['faseg_lite0_nuclei-panoptic', 'mask2former_lite0_nuclei-instance']
+DETECTORS += ['panoptic-segformer_r50_coco-panoptic']
+
+
+@pytest.mark.full_size
+@pytest.mark.parametrize('name', DETECTORS)
+def test_detectors_are_built(tmp_path, name):
+    given = load_config(f'configs/{name}.py')
+    if given.model.backbone.type == 'TimmFeatures':
+        pytest.importorskip('timm', reason=NO_TIMM)
     torch.save(dict(meta=dict(cfg=given.pretty_text)), tmp_path / 'detector.pth')
-    with pytest.raises(UserError, match="model.type='FASegDetector'.*: name a config file before"):
+    stored = load_stored_config(str(tmp_path / 'detector.pth'))
+    with NoRandomWeights():
+        models = [build_model(cfg) for cfg in (stored, given)]
+    assert models[0].state_dict().keys() == models[1].state_dict().keys()
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ({'model.panoptic_head.type': 'os.mkdir'}, 'panoptic_head.type'),
+        ({'model.panoptic_head.num_things_classes': 10**5}, 'num_things_classes'),
+        ({'model.panoptic_head.num_stuff_classes': '1'}, "num_stuff_classes='1'"),
+        ({'test_evaluator.0.outfile_prefix': 'made'}, 'outfile_prefix'),
+        ({'test_evaluator.0.ann_file': 'http://host/x.json'}, 'ann_file'),
+        ({'test_evaluator.0.seg_prefix': '../x'}, 'seg_prefix'),
+        ({'test_evaluator.2.metrics': [dict(type='DumpResults')]}, 'metrics.type'),
+        ({'test_dataloader.dataset.data_prefix.img': 's3://x'}, 'data_prefix.img'),
+        ({'test_dataloader.dataset.metainfo.thing_classes': 'x.txt'}, 'thing_classes'),
+    ],
+)
+def test_what_a_detector_may_not_ask_for(tmp_path, change, message):
+    given = load_config('configs/faseg_lite0_nuclei-panoptic.py')
+    given.merge_from_dict(change)
+    torch.save(dict(meta=dict(cfg=given.pretty_text)), tmp_path / 'detector.pth')
+    with pytest.raises(UserError, match=f'has .*{message}.*--trust'):
         load_stored_config(str(tmp_path / 'detector.pth'))
 
 

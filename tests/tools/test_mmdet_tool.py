@@ -20,8 +20,8 @@ SMALL = [
 ]  # fmt: skip
 
 
-def tool(name, *arguments, cwd):
-    result = run_tool(name, *arguments, *SMALL, cwd=cwd, NUCLEI_ROOT=NUCLEI)
+def tool(name, *arguments, cwd, options=SMALL):
+    result = run_tool(name, *arguments, *options, cwd=cwd, NUCLEI_ROOT=NUCLEI)
     assert result.returncode == 0, result.stderr
     return result.stdout
 
@@ -44,6 +44,8 @@ def test_training_testing_and_inference(tmp_path):
     found = metrics(tmp_path / 'ours')
     assert found == metrics(tmp_path / 'theirs')
     assert 'coco/segm_mAP' in found
+    tool('test.py', checkpoint, '--work-dir', tmp_path / 'stored', cwd=tmp_path, options=())
+    assert found == metrics(tmp_path / 'stored')
 
     (config,) = (tmp_path / 'run').glob('*.py')
     inferencer = DetInferencer(str(config), str(checkpoint), device='cpu', show_progress=False)
