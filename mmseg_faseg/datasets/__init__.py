@@ -1,6 +1,7 @@
 import warnings
 
 from .camvid import CamVidDataset
+from .toy_panoptic import ToyPanopticDataset
 from .toy_scenes import ToyScenesDataset
 from .transforms import AntialiasedResizeShortestEdge
 
@@ -11,5 +12,6 @@ warnings.filterwarnings('ignore', message="'pin_memory' argument is set as true 
 __all__ = [
     'AntialiasedResizeShortestEdge',
     'CamVidDataset',
+    'ToyPanopticDataset',
     'ToyScenesDataset',
 ]

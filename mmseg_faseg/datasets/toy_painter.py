@@ -1,14 +1,17 @@
-"""Paints one toy scene: an image and its label map, from random numbers alone.
+"""Paints one toy scene: an image and what it shows where, from random numbers alone.
 
 Only additions, multiplications, divisions and square roots are used, which IEEE arithmetic rounds
 alike everywhere, so a scene is the same to the bit on every machine. Shapes are signed distances in
 pixels (negative inside), which give soft edges in the image and hard ones in the labels.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 SKY, MEADOW, WATER, HOUSE, TREE, POLE, LAMP, BALL = range(8)
 IGNORED = 255
+NO_SEGMENT = 0
 
 # Colours are RGB in 0..255. Each sky: at the zenith, at the horizon. Water mirrors the sky, so that
 # only its place tells the two apart.
@@ -28,7 +31,24 @@ _POLES = ((60, 60, 65), (110, 110, 115), (235, 235, 230), (95, 65, 45))
 _DISCS = ((235, 70, 60), (250, 205, 70), (245, 245, 240), (80, 120, 225), (240, 130, 190))
 
 
-def paint_scene(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
+class Scene(NamedTuple):
+    """A picture of H x W pixels and what it shows.
+
+    Attributes:
+        image: RGB (H, W, 3) uint8.
+        labels: Label ids (H, W) uint8, 0..7 in the order of :class:`ToyScenesDataset`'s classes,
+            255 in the one pixel wide border around every shape.
+        segments: Segment numbers (H, W) uint8, from 1, in the order of painting: sky, meadow and
+            water have one each, every house, tree, pole, lamp and ball its own; 0 where the label
+            is 255. The number of a shape that others hide is missing.
+    """
+
+    image: np.ndarray
+    labels: np.ndarray
+    segments: np.ndarray
+
+
+def paint_scene(rng: np.random.Generator, size: int) -> Scene:
     """Paints a landscape with houses, trees, thin poles, lamps on some poles, and balls.
 
     Args:
@@ -36,9 +56,7 @@ def paint_scene(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.nda
         size: Height and width in pixels, at least 64.
 
     Returns:
-        The image, RGB ``(size, size, 3)`` uint8, and the label ids ``(size, size)`` uint8: 0..7
-        in the order of :class:`ToyScenesDataset`'s classes, 255 in the one pixel wide border
-        around every shape.
+        The scene, of ``size x size`` pixels.
     """
     canvas = _Canvas(rng, size)
     horizon = _paint_land(canvas)
@@ -46,7 +64,7 @@ def paint_scene(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.nda
     _paint_buildings_and_trees(canvas, horizon)
     tops = _paint_poles(canvas, horizon)
     _paint_balls(canvas, tops)
-    return canvas.finish(), canvas.labels
+    return Scene(canvas.finish(), canvas.labels, canvas.segments)
 
 
 class _Canvas:
@@ -58,7 +76,9 @@ class _Canvas:
         self.sky = np.zeros((2, 3))  # colours at the zenith and at the horizon
         self.y, self.x = np.mgrid[:size, :size].astype(np.float64)
         self.image = np.zeros((size, size, 3))
-        self.labels = np.zeros((size, size), dtype=np.uint8)
+        self.labels = np.full((size, size), SKY, dtype=np.uint8)
+        self.segments = np.ones((size, size), dtype=np.uint8)  # the sky's
+        self.painted = 1
 
     def uniform(self, low: float, high: float) -> float:
         return low + (high - low) * self.rng.random()
@@ -83,13 +103,15 @@ class _Canvas:
         return upper * (1 - down) + lower * down
 
     def paint(self, distance: np.ndarray, colour: np.ndarray, label: int) -> None:
-        """Covers where ``distance`` (size, size) is below 0.5 and ignores one pixel around it."""
+        """Makes a segment where ``distance`` (H, W) is below 0.5 and ignores a pixel around it."""
         self.shade(distance, colour)
-        self.labels[(distance >= 0.5) & (distance < 1.5)] = IGNORED
-        self.labels[distance < 0.5] = label
+        self.painted += 1
+        border, inside = (distance >= 0.5) & (distance < 1.5), distance < 0.5
+        self.labels[border], self.segments[border] = IGNORED, NO_SEGMENT
+        self.labels[inside], self.segments[inside] = label, self.painted
 
     def shade(self, distance: np.ndarray, colour: np.ndarray) -> None:
-        """Colours a part of a shape without touching the labels."""
+        """Colours a part of a shape without touching labels and segments."""
         cover = np.clip(0.5 - distance, 0, 1)[..., None]
         self.image = self.image * (1 - cover) + colour * cover
 
@@ -128,7 +150,6 @@ def _paint_land(canvas: _Canvas) -> np.ndarray:
     zenith, haze = canvas.sky
     height = canvas.y[..., None] / size
     canvas.image = (zenith * (1 - height) + haze * height) * canvas.texture(18, 40, 0.35)
-    canvas.labels[:] = SKY
 
     horizon = canvas.uniform(0.32, 0.52) * size
     ridge = horizon + (canvas._noise(size, 45)[0] - 0.5) * 0.2 * size

@@ -1,19 +1,11 @@
-import io
-import os
-import uuid
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
-from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
-from PIL import Image
 
-from .toy_painter import paint_scene
-
-# Part of the folder's name: a changed painter never mixes its scenes with older ones.
-_EDITION = 1
-_SPLITS = ('train', 'val')
+from .toy_files import ToyScenes
 
 
 @DATASETS.register_module()
@@ -66,21 +58,12 @@ class ToyScenesDataset(BaseSegDataset):
         data_root: str = 'data/toy_scenes',
         **kwargs,
     ) -> None:
-        if split not in _SPLITS:
-            raise ValueError(f'split must be one of {_SPLITS}, got {split!r}')
-        for name, value, least in (
-            ('num_images', num_images, 1),
-            ('seed', seed, 0),
-            ('size', size, 64),
-        ):
-            if not isinstance(value, int) or value < least:
-                raise ValueError(f'{name} must be an integer of at least {least}, got {value!r}')
-        self.split, self.num_images, self.seed, self.size = split, num_images, seed, size
-        recipe = f'edition{_EDITION}_seed{seed}_size{size}'
+        self.scenes = ToyScenes(split, num_images, seed, size)
+        folder = self.scenes.folder
         super().__init__(
             data_root=data_root,
             data_prefix=dict(
-                img_path=f'{recipe}/images/{split}', seg_map_path=f'{recipe}/annotations/{split}'
+                img_path=f'{folder}/images/{split}', seg_map_path=f'{folder}/annotations/{split}'
             ),
             img_suffix='.png',
             seg_map_suffix='.png',
@@ -89,18 +72,9 @@ class ToyScenesDataset(BaseSegDataset):
 
     def load_data_list(self) -> list[dict]:
         """Lists the scenes, first making those that are missing."""
-        folders = [Path(self.data_prefix[key]) for key in ('img_path', 'seg_map_path')]
-        for folder in folders:
-            folder.mkdir(parents=True, exist_ok=True)
-        scenes = [
-            [folder / f'{index:05d}.png' for folder in folders] for index in range(self.num_images)
-        ]
-        missing = [index for index, files in enumerate(scenes) if not all(map(Path.exists, files))]
-        if missing:
-            print_log(f'Painting {len(missing)} toy scenes for {folders[0]} ...', 'current')
-        for index in missing:
-            for file, array in zip(scenes[index], self.make_scene(index), strict=True):
-                _write_png(file, array)
+        images, label_maps = (Path(self.data_prefix[key]) for key in ('img_path', 'seg_map_path'))
+        self.scenes.write_missing({images: attrgetter('image'), label_maps: attrgetter('labels')})
+        pairs = zip(self.scenes.files(images), self.scenes.files(label_maps), strict=True)
         return [
             dict(
                 img_path=str(image),
@@ -109,19 +83,10 @@ class ToyScenesDataset(BaseSegDataset):
                 reduce_zero_label=self.reduce_zero_label,
                 seg_fields=[],
             )
-            for image, labels in scenes
+            for image, labels in pairs
         ]
 
     def make_scene(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Paints scene ``index``: RGB ``(size, size, 3)`` and label ids ``(size, size)``, uint8."""
-        rng = np.random.default_rng([self.seed, _SPLITS.index(self.split), index])
-        return paint_scene(rng, self.size)
-
-
-def _write_png(file: Path, array: np.ndarray) -> None:
-    """Writes so that ``file`` is there whole or not at all."""
-    buffer = io.BytesIO()
-    Image.fromarray(array).save(buffer, format='PNG')
-    temporary = file.with_name(f'.{file.stem}.{uuid.uuid4().hex}.tmp')
-    temporary.write_bytes(buffer.getvalue())
-    os.replace(temporary, file)
+        scene = self.scenes.paint(index)
+        return scene.image, scene.labels

@@ -12,7 +12,7 @@ from mmcv.transforms import LoadImageFromFile
 from mmseg.datasets.transforms import LoadAnnotations
 from PIL import Image
 
-import mmseg_faseg.datasets.toy_scenes as toy_scenes
+import mmseg_faseg.datasets.toy_files as toy_files
 from mmseg_faseg.datasets import CamVidDataset, ToyScenesDataset
 
 LOADING = [LoadImageFromFile(), LoadAnnotations()]
@@ -124,7 +124,7 @@ def test_interrupted_generation_is_completed(tmp_path, monkeypatch):
         replace(source, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(toy_scenes.os, 'replace', interrupt)
+        patch.setattr(toy_files.os, 'replace', interrupt)
         with pytest.raises(KeyboardInterrupt):
             make(broken)
     partial = {name for name in contents(broken) if name.endswith('.png')}
@@ -136,7 +136,7 @@ def test_interrupted_generation_is_completed(tmp_path, monkeypatch):
 
 def test_existing_scenes_are_not_written_again(tmp_path, monkeypatch):
     make(tmp_path)
-    monkeypatch.setattr(toy_scenes, '_write_png', None)
+    monkeypatch.setattr(toy_files, 'write_whole', None)
     assert len(make(tmp_path)) == 3
 
 
