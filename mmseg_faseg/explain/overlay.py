@@ -1,6 +1,6 @@
 """Label maps painted over their images."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,20 +35,23 @@ def save_predictions(
     scenes: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],
     classes: Sequence[str],
     palette: Sequence[Sequence[int]],
+    paint: Callable[[np.ndarray, np.ndarray, Sequence], np.ndarray] = overlay,
 ) -> None:
     """Draws one row per scene: image, ground truth, prediction; with a legend of the classes.
 
     Args:
         file: Picture to write.
-        scenes: Of each the image (H, W, 3) uint8 RGB, true and predicted label ids (H, W).
+        scenes: Of each the image (H, W, 3) uint8 RGB, true and predicted ids (H, W).
         classes: Names.
         palette: RGB of each class, 0 to 255.
+        paint: Paints ids over an image: :func:`overlay` those of labels,
+            :func:`mmseg_faseg.explain.segments.paint_segments` those of panoptic segments.
     """
     figure = Figure(figsize=(7.2, 2.4 * len(scenes) + 0.7), layout='constrained')
     FigureCanvasAgg(figure)
     rows = figure.subplots(len(scenes), 3, squeeze=False)
     for axes, (image, truth, prediction) in zip(rows, scenes, strict=True):
-        panels = (image, overlay(image, truth, palette), overlay(image, prediction, palette))
+        panels = (image, *(paint(image, ids, palette) for ids in (truth, prediction)))
         for axis, panel in zip(axes, panels, strict=True):
             axis.imshow(panel)
             axis.axis('off')
