@@ -86,7 +86,7 @@ def load_config(name: str, options: dict[str, Any] | None = None) -> Config:
         name: Path of a config, or one of an OpenMMLab package by name:
             ``mmseg_faseg::faseg_swin-t_ade20k.py``, ``mmseg::mask2former/...py``.
         options: What ``--cfg-options`` gave: dotted keys and values. ``data_root`` replaces the
-            data root of every data set.
+            data root of every data set, also where metrics read files below it.
 
     Raises:
         UserError: There is no such config, or an option does not fit it.
@@ -109,6 +109,7 @@ def apply_options(cfg: Config, options: dict[str, Any] | None) -> Config:
     """
     options = options or {}
     _check_option_names(cfg, options)
+    old_root = cfg.get('data_root')
     try:
         cfg.merge_from_dict(options)
     except (KeyError, TypeError, AttributeError) as error:
@@ -117,7 +118,18 @@ def apply_options(cfg: Config, options: dict[str, Any] | None) -> Config:
         for loader in DATALOADERS:
             for dataset in datasets_of(cfg.get(loader)):
                 dataset.data_root = options['data_root']
+        _move_metrics(cfg, f'{old_root}/', f'{options["data_root"]}/')
     return cfg
+
+
+def _move_metrics(cfg: Config, old_root: str, new_root: str) -> None:
+    """Metrics that read files below the old data root, as MMDetection's do, find the new ones."""
+    for name in ('val_evaluator', 'test_evaluator'):
+        metrics = cfg.get(name) or []
+        for metric in metrics if isinstance(metrics, list) else [metrics]:
+            for key, value in metric.items():
+                if isinstance(value, str) and value.startswith(old_root):
+                    metric[key] = new_root + value.removeprefix(old_root)
 
 
 def datasets_of(dataloader: ConfigDict | None) -> Iterator[ConfigDict]:

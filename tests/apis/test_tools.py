@@ -121,6 +121,16 @@ def test_data_root_moves_all_data_sets(trained):
         assert [dataset.data_root for dataset in datasets_of(cfg[loader])] == ['/elsewhere']
 
 
+def test_data_root_moves_what_metrics_read():
+    name = 'mmseg_faseg::faseg_toy-panoptic.py'
+    before, after = apis.load_config(name), apis.load_config(name, {'data_root': '/elsewhere'})
+    for evaluator in ('val_evaluator', 'test_evaluator'):
+        for metric, moved in zip(before[evaluator], after[evaluator], strict=True):
+            for key, value in metric.items():
+                assert moved[key] == value.replace('data/toy_scenes/', '/elsewhere/')
+            assert moved.ann_file.startswith('/elsewhere/edition')
+
+
 def test_our_config_by_name():
     cfg = apis.load_config('mmseg_faseg::mask2former_r18_camvid.py')
     assert cfg.model.backbone.depth == 18
