@@ -50,7 +50,10 @@ def build(cfg):
         pytest.importorskip('timm', reason=NO_TIMM)
     cfg.model.backbone.init_cfg = None
     with DefaultScope.overwrite_default_scope('mmdet'):
-        return MODELS.build(cfg.model)
+        model = MODELS.build(cfg.model)
+    if cfg.model.type == 'PanopticSegFormer':
+        model.init_weights()  # Deformable DETR has parameters that are nothing before
+    return model
 
 
 @pytest.mark.full_size
@@ -85,6 +88,19 @@ def test_baseline_differs_in_the_head_alone(name):
     assert theirs.pixel_decoder.encoder == ours.pixel_decoder.encoder
 
 
+def test_panoptic_segformer_shares_backbone_data_and_length_with_faseg():
+    segformer, faseg = load('panoptic-segformer_toy-panoptic'), load('faseg_toy-panoptic')
+    assert segformer.model.backbone == faseg.model.backbone
+    own = ('optim_wrapper', 'test_cfg')
+    for key in OF_THE_RUN:
+        assert key in own or segformer.get(key) == faseg.get(key), key
+    width = faseg.model.panoptic_head.feat_channels
+    layers = segformer.model.encoder.layer_cfg, segformer.model.decoder.layer_cfg
+    widths = {part.embed_dims for layer in layers for part in layer.values()}
+    assert widths == {width} == {segformer.model.bbox_head.embed_dims}
+    assert segformer.model.positional_encoding.num_feats == width // 2
+
+
 @pytest.mark.parametrize('method', ['faseg', 'faseg-own-data', 'mask2former-own-data'])
 def test_the_head_is_that_of_semantic_segmentation(method):
     """Our settings stand twice, for MMSegmentation's head and for MMDetection's."""
@@ -96,7 +112,7 @@ def test_the_head_is_that_of_semantic_segmentation(method):
     assert found.train_cfg == semantic.train_cfg
 
 
-# Panoptic SegFormer's backbones differ: they leave the finest stage out.
+# Panoptic SegFormer's differ: most leave the finest stage out, and the small one names widths.
 PAIRS = sorted(path for path in DETECTORS.glob('*.py') if 'segformer' not in path.stem)
 
 

@@ -1,9 +1,15 @@
 # Panoptic SegFormer: things have boxes, by Deformable DETR's parts, then masks; stuff has masks. A
 # backbone's file adds the backbone and the neck's `in_channels`, a config the numbers of classes.
-width = 256
-attention = dict(embed_dims=width, num_heads=8, dropout=0.1, batch_first=True)
-deformable_attention = dict(embed_dims=width, batch_first=True)
-ffn = dict(embed_dims=width, feedforward_channels=4 * width, ffn_drop=0.1)
+embed_dims = 256
+encoder_layer = dict(
+    self_attn_cfg=dict(embed_dims=embed_dims, batch_first=True),
+    ffn_cfg=dict(embed_dims=embed_dims, feedforward_channels=1024, ffn_drop=0.1),
+)
+decoder_layer = dict(
+    self_attn_cfg=dict(embed_dims=embed_dims, num_heads=8, dropout=0.1, batch_first=True),
+    cross_attn_cfg=dict(embed_dims=embed_dims, batch_first=True),
+    ffn_cfg=dict(embed_dims=embed_dims, feedforward_channels=1024, ffn_drop=0.1),
+)
 model = dict(
     type='PanopticSegFormer',
     num_queries=300,
@@ -22,22 +28,19 @@ model = dict(
     neck=dict(
         type='ChannelMapper',
         kernel_size=1,
-        out_channels=width,
+        out_channels=embed_dims,
         act_cfg=None,
         norm_cfg=dict(type='GN', num_groups=32),
         num_outs=4,
     ),
-    encoder=dict(num_layers=6, layer_cfg=dict(self_attn_cfg=deformable_attention, ffn_cfg=ffn)),
+    encoder=dict(num_layers=6, layer_cfg=encoder_layer),
     decoder=dict(
-        num_layers=6,
-        return_intermediate=True,
-        layer_cfg=dict(self_attn_cfg=attention, cross_attn_cfg=deformable_attention, ffn_cfg=ffn),
-        post_norm_cfg=None,
+        num_layers=6, return_intermediate=True, layer_cfg=decoder_layer, post_norm_cfg=None
     ),
-    positional_encoding=dict(num_feats=width // 2, normalize=True, offset=-0.5),
+    positional_encoding=dict(num_feats=embed_dims // 2, normalize=True, offset=-0.5),
     bbox_head=dict(
         type='PanopticSegFormerHead',
-        embed_dims=width,
+        embed_dims=embed_dims,
         sync_cls_avg_factor=True,
         things_decoder=dict(num_layers=4, num_heads=8),
         stuff_decoder=dict(num_layers=6, num_heads=8),
