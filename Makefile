@@ -1,4 +1,5 @@
 # make demo       train FASeg on toy scenes, evaluate it, paint what it predicts and looks at
+# make demo-panoptic  the same with segments: instances of things, and stuff
 # make test       all tests but the nightly sweeps
 # make test-fast  the tests that need neither a process, a full-size model, a compiler nor a GPU
 # make test-nightly  the sweeps
@@ -12,10 +13,13 @@
 JOBS ?= 2
 PYTEST = .venv/bin/python -m pytest -n $(JOBS) --dist worksteal
 
-.PHONY: demo test test-fast test-nightly lint compat audit env
+.PHONY: demo demo-panoptic test test-fast test-nightly lint compat audit env
 
 demo: env
 	.venv/bin/python tools/demo.py
+
+demo-panoptic: env
+	.venv/bin/python tools/demo.py --config mmseg_faseg::faseg_toy-panoptic.py
 
 test: env
 	$(PYTEST) -m 'not nightly'

@@ -1,25 +1,21 @@
 """The main job on an embedded default: train on toy scenes, evaluate, and draw what came out."""
 
+import sys
 from pathlib import Path
 from time import monotonic
 
-import numpy as np
-import torch
 from mmengine.config import Config
-from mmengine.dataset import BaseDataset, pseudo_collate
 from mmengine.device import get_device
 from mmengine.registry import DefaultScope
-from mmseg.apis import init_model
-from mmseg.models import BaseSegmentor
+from mmengine.runner import load_checkpoint
 from mmseg.registry import DATASETS
+from torch import nn
 
 from ..errors import UserError
-from ..explain.focus import focus_of_queries, save_focus
-from ..explain.overlay import save_predictions
 from . import load_config, test, train
 from .checks import check_data
-
-_SCENES_DRAWN = 6
+from .demo_tasks import PanopticTask, Score, SemanticTask
+from .model import build_model
 
 
 def run_demo(
@@ -28,20 +24,21 @@ def run_demo(
     checkpoint: str | None = None,
     data_root: str | None = None,
     iters: int | None = None,
-) -> float:
+) -> Score:
     """Trains a config unless that is done already, evaluates it and draws pictures.
 
     An interrupted training is resumed, a finished one in the same folder is not repeated.
 
     Args:
-        config: Path of a config, or one of ours by name (``mmseg_faseg::faseg_toy.py``).
+        config: Path of a config, or one of ours by name (``mmseg_faseg::faseg_toy.py``), of
+            semantic or, with MMDetection's default scope, of panoptic segmentation.
         work_dir: Folder for weights, logs and pictures; ``work_dirs/demo/<config>`` if None.
         checkpoint: Weights to evaluate and draw; nothing is trained then.
         data_root: Where the toy scenes are or will be; as the config says if None.
         iters: Number of training iterations; as the config says if None.
 
     Returns:
-        mIoU on the test set, 0 to 1.
+        mIoU on the test set, or PQ.
 
     Raises:
         UserError: ``iters`` is less than 1, or something that training or testing needs is missing.
@@ -58,17 +55,20 @@ def run_demo(
         checkpoint = _trained(cfg)
     if 'visualizer' in cfg:
         cfg.visualizer.name = 'test'  # MMEngine keeps one of a name, and training's has its folder
-    miou = test(cfg, checkpoint)['mIoU'] / 100
-    with DefaultScope.overwrite_default_scope('mmseg'):
+    task = PanopticTask() if cfg.get('default_scope') == 'mmdet' else SemanticTask()
+    metrics = test(cfg, checkpoint)
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmseg')):
         dataset = DATASETS.build(cfg.test_dataloader.dataset)
-        model = init_model(cfg, checkpoint, device=get_device())
-        pictures = _draw(model, dataset, Path(cfg.work_dir))
-    print(f'\n{Path(cfg.filename).stem}: mIoU {miou:.3f} on {len(dataset)} images')
+        pictures = task.draw(_loaded(cfg, checkpoint), dataset, Path(cfg.work_dir))
+    print(f'\n{Path(cfg.filename).stem}: {task.summary(metrics)} on {len(dataset)} images')
     print(f'  data     {dataset.data_root}\n  weights  {checkpoint}')
     for picture in pictures:
         print(f'  picture  {picture}')
-    print(f'  time     {monotonic() - start:.0f} s', flush=True)
-    return miou
+    print(f'  time     {monotonic() - start:.0f} s')
+    for step in task.next_steps:
+        print(f'  next     {step}')
+    sys.stdout.flush()
+    return task.score(metrics)
 
 
 def _trained(cfg: Config) -> str:
@@ -83,36 +83,8 @@ def _trained(cfg: Config) -> str:
     return str(checkpoint)
 
 
-def _draw(model: BaseSegmentor, dataset: BaseDataset, folder: Path) -> list[Path]:
-    """Writes the pictures and gives their paths."""
-    classes, palette = dataset.metainfo['classes'], dataset.metainfo['palette']
-    scenes = [_predict(model, dataset[index]) for index in range(min(_SCENES_DRAWN, len(dataset)))]
-    pictures = [folder / 'predictions.png']
-    save_predictions(pictures[0], scenes, classes, palette)
-    if hasattr(model.decode_head, 'positional_query'):  # not in Mask2Former
-        richest = dataset[_richest(dataset)]
-        inputs = model.data_preprocessor(pseudo_collate([richest]))['inputs']
-        pictures.append(folder / 'focus.png')
-        save_focus(pictures[1], _rgb(richest), focus_of_queries(model, inputs), classes)
-    return pictures
-
-
-@torch.no_grad()
-def _predict(model: BaseSegmentor, item: dict) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Image, true and predicted label ids of one item of a data set."""
-    (sample,) = model.test_step(pseudo_collate([item]))
-    truth, prediction = sample.gt_sem_seg.data[0], sample.pred_sem_seg.data[0]
-    return _rgb(item), truth.cpu().numpy(), prediction.cpu().numpy()
-
-
-def _rgb(item: dict) -> np.ndarray:
-    return item['inputs'].numpy()[::-1].transpose(1, 2, 0)
-
-
-def _richest(dataset: BaseDataset) -> int:
-    """The image in which most classes appear."""
-    counts = [
-        len(dataset[index]['data_samples'].gt_sem_seg.data.unique())
-        for index in range(len(dataset))
-    ]
-    return int(np.argmax(counts))
+def _loaded(cfg: Config, checkpoint: str) -> nn.Module:
+    """The model with its weights, ready to predict."""
+    model = build_model(cfg)
+    load_checkpoint(model, checkpoint, map_location='cpu')
+    return model.to(get_device()).eval()
