@@ -71,7 +71,7 @@ class PanopticTask:
     )
 
     def score(self, metrics: Mapping[str, float]) -> Score:
-        return Score('PQ', metrics['coco_panoptic/PQ'] / 100, least=0.30)
+        return Score('PQ', metrics['coco_panoptic/PQ'] / 100, least=0.50)
 
     def summary(self, metrics: Mapping[str, float]) -> str:
         """Metrics in a line."""
@@ -88,7 +88,8 @@ class PanopticTask:
         for item, sample in _predictions(model, dataset):
             prediction = sample.pred_panoptic_seg.sem_seg[0].cpu().numpy()
             scenes.append((_rgb(item), true_segments(sample), prediction))
-        classes, palette = dataset.metainfo['classes'], dataset.metainfo['palette']
+        classes = [*dataset.metainfo['classes'], 'no segment']
+        palette = [*dataset.metainfo['palette'], (0, 0, 0)]
         picture = folder / 'predictions.png'
         save_predictions(picture, scenes, classes, palette, paint_segments)
         return [picture]
