@@ -109,27 +109,29 @@ def apply_options(cfg: Config, options: dict[str, Any] | None) -> Config:
     """
     options = options or {}
     _check_option_names(cfg, options)
-    old_root = cfg.get('data_root')
     try:
         cfg.merge_from_dict(options)
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f'--cfg-options {_spelled(options)}: {error.args[0]}') from None
     if 'data_root' in options:
-        for loader in DATALOADERS:
-            for dataset in datasets_of(cfg.get(loader)):
-                dataset.data_root = options['data_root']
-        _move_metrics(cfg, f'{old_root}/', f'{options["data_root"]}/')
+        loaders = (cfg.get(name) for name in DATALOADERS)
+        datasets = [dataset for loader in loaders for dataset in datasets_of(loader)]
+        move_data(cfg, datasets, options['data_root'])
     return cfg
 
 
-def _move_metrics(cfg: Config, old_root: str, new_root: str) -> None:
-    """Metrics that read files below the old data root, as MMDetection's do, find the new ones."""
+def move_data(cfg: Config | dict[str, Any], datasets: list[dict], data_root: str) -> None:
+    """Gives data sets of a config another root, also where metrics read files below the old one."""
+    old_roots = {f'{dataset.get("data_root")}/' for dataset in datasets}
+    for dataset in datasets:
+        dataset['data_root'] = data_root
     for name in ('val_evaluator', 'test_evaluator'):
         metrics = cfg.get(name) or []
         for metric in metrics if isinstance(metrics, list) else [metrics]:
             for key, value in metric.items():
-                if isinstance(value, str) and value.startswith(old_root):
-                    metric[key] = new_root + value.removeprefix(old_root)
+                old_root = next((root for root in old_roots if str(value).startswith(root)), None)
+                if old_root is not None:
+                    metric[key] = f'{data_root}/{value.removeprefix(old_root)}'
 
 
 def datasets_of(dataloader: ConfigDict | None) -> Iterator[ConfigDict]:

@@ -17,7 +17,7 @@ from mmengine.utils import import_modules_from_strings
 from ..checkpoints.read import read_checkpoint
 from ..errors import UserError
 from . import stored_types
-from .config import apply_options, load_config
+from .config import apply_options, load_config, move_data
 
 # What belongs to the run that stored the config.
 _OF_THE_RUN = ('work_dir', 'load_from', 'resume', 'launcher')
@@ -95,8 +95,6 @@ def _allowed(values: dict[str, Any]) -> dict[str, Any]:
     )
     if detects:
         loader['dataset']['test_mode'] = True  # no image is left out
-    if loader['dataset']['type'].endswith('ToyScenesDataset'):  # it writes images there
-        loader['dataset']['data_root'] = 'data/toy_scenes'
     tables = dict(
         test_pipeline=stored_types.TRANSFORM,
         test_evaluator=stored_types.METRIC,
@@ -104,6 +102,8 @@ def _allowed(values: dict[str, Any]) -> dict[str, Any]:
         tta_model=stored_types.TTA_MODEL,
     )
     cfg |= {key: check(values[key], key, table) for key, table in tables.items() if key in values}
+    if loader['dataset']['type'].split('.')[-1] in ('ToyScenesDataset', 'ToyPanopticDataset'):
+        move_data(cfg, [loader['dataset']], 'data/toy_scenes')  # they write files there
     return cfg
 
 

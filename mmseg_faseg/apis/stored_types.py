@@ -89,8 +89,10 @@ TTA_MODEL = {'FASegTTAModel': '', 'SegTTAModel': ''}
 _DATA = 'data_root data_prefix ann_file img_suffix seg_map_suffix metainfo reduce_zero_label'
 _DATA += ' ignore_index pipeline'
 DATASET = {
-    # makes its images where they are missing: load_stored_config sets its data_root
-    'ToyScenesDataset': 'split num_images data_root pipeline',
+    # make their files where they are missing: load_stored_config sets their data_root
+    **dict.fromkeys(
+        ('ToyScenesDataset', 'ToyPanopticDataset'), 'split num_images data_root pipeline'
+    ),
     **dict.fromkeys(
         (
             *('ADE20KDataset', 'BDD100KDataset', 'BaseSegDataset', 'COCOStuffDataset'),

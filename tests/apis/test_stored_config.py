@@ -231,12 +231,14 @@ def test_what_a_detector_may_not_ask_for(tmp_path, change, message):
         load_stored_config(str(tmp_path / 'detector.pth'))
 
 
-def test_toy_scenes_are_painted_where_we_say(tmp_path):
-    """The data set makes its images."""
-    given = load_config('configs/faseg_toy.py', {'data_root': str(tmp_path / 'elsewhere')})
+@pytest.mark.parametrize('name', ['faseg_toy', 'faseg_toy-panoptic'])
+def test_toy_scenes_are_painted_where_we_say(tmp_path, name):
+    """The data set makes its files; metrics read them there."""
+    given = load_config(f'configs/{name}.py', {'data_root': str(tmp_path / 'elsewhere')})
     torch.save(dict(meta=dict(cfg=given.pretty_text)), tmp_path / 'toy.pth')
     stored = load_stored_config(str(tmp_path / 'toy.pth'))
     assert stored.test_dataloader.dataset.data_root == 'data/toy_scenes'
+    assert stored.test_evaluator == load_config(f'configs/{name}.py').test_evaluator
 
 
 def test_an_address_is_refused():
