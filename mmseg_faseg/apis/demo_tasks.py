@@ -88,7 +88,7 @@ class PanopticTask:
         for item, sample in _predictions(model, dataset):
             prediction = sample.pred_panoptic_seg.sem_seg[0].cpu().numpy()
             scenes.append((_rgb(item), true_segments(sample), prediction))
-        classes = [*dataset.metainfo['classes'], 'no segment']
+        classes = [*dataset.metainfo['classes'], 'none']
         palette = [*dataset.metainfo['palette'], (0, 0, 0)]
         picture = folder / 'predictions.png'
         save_predictions(picture, scenes, classes, palette, paint_segments)

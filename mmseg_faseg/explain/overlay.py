@@ -62,7 +62,13 @@ def save_predictions(
         for name, colour in zip(classes, palette, strict=True)
     ]
     figure.legend(
-        handles=patches, loc='outside lower center', ncols=len(classes), fontsize=8, frameon=False
+        handles=patches,
+        loc='outside lower center',
+        ncols=len(classes),
+        fontsize=8,
+        frameon=False,
+        handlelength=1.5,
+        columnspacing=1.2,
     )
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=120)
