@@ -9,7 +9,7 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import checkpoint as mmengine_checkpoint
 
 from ..compat.fetching import fetch
-from ..engine.data_check import check_data_roots
+from ..engine.data_roots import check_data_roots
 from ..errors import UserError
 from ..models.backbones import timm_weights
 

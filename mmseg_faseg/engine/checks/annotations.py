@@ -1,0 +1,270 @@
+"""What can be wrong with the annotation file of a COCO data set or all of its images.
+
+Each check is a generator of what it finds and has the check's name.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mmdet.datasets import CocoDataset, CocoPanopticDataset
+from mmengine import fileio
+from mmengine.dataset import BaseDataset
+
+from .datasets import absent_names, names_problem
+from .reading import Seen
+from .segments import ExpectedSegments
+
+_SHOWN = 10  # names in a line
+
+
+@dataclass
+class Annotations:
+    """What an annotation file says and MMDetection does not pass on.
+
+    Attributes:
+        dataset: Whose file it is.
+        categories: Those that are classes, in the order of label ids.
+        others: How many objects there are of each other category, by name.
+        left_out: Objects that MMDetection leaves out, in words.
+        images: Files of images.
+    """
+
+    dataset: BaseDataset
+    categories: list[dict] | None = None
+    others: Counter[str] = field(default_factory=Counter)
+    left_out: list[str] = field(default_factory=list)
+    images: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, dataset: BaseDataset) -> 'Annotations':
+        """Of a data set; without categories where its file is not COCO's."""
+        found = cls(dataset)
+        labels = getattr(dataset, 'cat_ids', None)
+        if not isinstance(dataset, CocoDataset) or labels is None:
+            return found
+        content = read(dataset)
+        categories = {one['id']: one for one in content.get('categories', ())}
+        found.categories = [categories[label] for label in labels]
+        images = {one['id']: one for one in content.get('images', ())}
+        found.images = [str(one.get('file_name', one['id'])) for one in images.values()]
+        why_left_out = _REASONS.get(type(dataset).parse_data_info)
+        for one in objects(content):
+            category = categories.get(one['category_id'], {})
+            if one['category_id'] not in labels:
+                found.others[str(category.get('name', one['category_id']))] += 1
+                continue
+            image = images.get(one['image_id'])
+            reason = why_left_out(one, image) if why_left_out else None
+            if reason:
+                file = image.get('file_name') if image else f'image {one["image_id"]}'
+                found.left_out.append(f'one of {file} with box {one["bbox"]}: {reason}')
+        return found
+
+    @property
+    def name(self) -> str:
+        """The file, for messages."""
+        return str(self.dataset.ann_file)
+
+
+def read(dataset: BaseDataset) -> dict:
+    """The content of a data set's annotation file."""
+    return fileio.load(dataset.ann_file, file_format='json', backend_args=dataset.backend_args)
+
+
+def objects(content: dict) -> Iterator[dict]:
+    """Objects of an annotation file, or segments, each with its ``image_id``."""
+    for one in content.get('annotations', ()):
+        for segment in one.get('segments_info', [one]):
+            yield {**segment, 'image_id': one['image_id']}
+
+
+def class_names(found: Annotations, expected: ExpectedSegments) -> Iterator[str]:
+    """Classes are a list of names."""
+    classes, name = found.dataset.metainfo.get('classes'), type(found.dataset).__name__
+    yield from names_problem(classes, name, "('car', 'person')")
+
+
+def categories(found: Annotations, expected: ExpectedSegments) -> Iterator[str]:
+    """Classes are categories of the annotation file, in its order."""
+    classes = found.dataset.metainfo.get('classes')
+    if found.categories is None or isinstance(classes, str) or not classes:
+        return
+    names = [one['name'] for one in found.categories]
+    if list(classes) == names:
+        return
+    absent = [name for name in classes if name not in names]
+    advice = f'write metainfo=dict(classes={tuple(names)})' if names else 'write those of the file'
+    if absent:
+        yield (
+            f'{type(found.dataset).__name__}: class {", ".join(map(repr, absent[:_SHOWN]))} is no '
+            f'category of {found.name}, so label ids mean other classes than they say: {advice}'
+        )
+    else:
+        yield (
+            f'{type(found.dataset).__name__}: MMDetection numbers classes as {found.name} lists '
+            f'them, {_some(names)}, but metainfo.classes is {_some(classes)}: {advice}'
+        )
+
+
+def things_and_stuff(found: Annotations, expected: ExpectedSegments) -> Iterator[str]:
+    """The model has the data set's numbers of classes of things and of stuff."""
+    is_thing = _things(found)
+    if is_thing is None:
+        return
+    things, stuff = sum(is_thing), len(is_thing) - sum(is_thing)
+    if (things, stuff) != (expected.num_things, expected.num_stuff):
+        head = expected.head if expected.head != 'model' else 'model.bbox_head'
+        yield (
+            f'{type(found.dataset).__name__} has {things} classes of things and {stuff} of stuff, '
+            f'but {head} has num_things_classes={expected.num_things} and '
+            f'num_stuff_classes={expected.num_stuff}. Set {head}.num_things_classes={things} and '
+            f'{head}.num_stuff_classes={stuff} in the config, and what else has these numbers '
+            "(panoptic_fusion_head and class_weight of MMDetection's models)."
+        )
+
+
+def things_first(found: Annotations, expected: ExpectedSegments) -> Iterator[str]:
+    """Classes of things come before those of stuff."""
+    is_thing = _things(found)
+    if is_thing is not None and is_thing != sorted(is_thing, reverse=True):
+        place = next(i for i, thing in enumerate(is_thing) if not thing)
+        after = is_thing.index(True, place)
+        names = [one['name'] for one in found.categories or ()]
+        yield (
+            f'{found.name} lists {names[place]!r}, which is stuff, before {names[after]!r}, which '
+            'is a thing: label ids of things have to come first, so move its categories of stuff '
+            'to the end, and metainfo.classes with them'
+        )
+
+
+def other_categories(found: Annotations, expected: ExpectedSegments) -> Iterator[str]:
+    """Every category of the annotation file is a class."""
+    if found.others:
+        some = ', '.join(f'{n} of {name!r}' for name, n in found.others.most_common(_SHOWN))
+        more = f' and {len(found.others) - _SHOWN} more' if len(found.others) > _SHOWN else ''
+        yield (
+            f'{found.name} has objects of categories that are no classes of '
+            f'{type(found.dataset).__name__}, which are left out: {some}{more}'
+        )
+
+
+def left_out_objects(found: Annotations, expected: ExpectedSegments) -> Iterator[str]:
+    """Every object has an area, and a box of a pixel or more, inside its image."""
+    if found.left_out:
+        yield (
+            f'MMDetection leaves out {len(found.left_out)} objects of {found.name}, such as '
+            f'{found.left_out[0]}'
+        )
+
+
+def left_out_images(found: Annotations, expected: ExpectedSegments) -> Iterator[str]:
+    """Every image of the annotation file is one of the data set."""
+    dataset: Any = found.dataset
+    count = len(found.images) - len(dataset)
+    filtered = getattr(dataset, 'filter_cfg', None) and not dataset.test_mode
+    if not filtered or dataset._indices is not None or not count:
+        return
+    kept = {dataset.get_data_info(place)['img_path'] for place in range(len(dataset))}
+    folder = dataset.data_prefix.get('img') or ''
+    left = next((one for one in found.images if os.path.join(folder, one) not in kept), '?')
+    what = 'thing' if isinstance(dataset, CocoPanopticDataset) else 'object'
+    settings = dict(dataset.filter_cfg)
+    yield (
+        f'filter_cfg={settings} leaves out {count} of {len(found.images)} images of {found.name}, '
+        f'such as {left}: those without a {what} (filter_empty_gt), and small ones (min_size)'
+    )
+
+
+def num_queries(images: Sequence[Seen], expected: ExpectedSegments) -> Iterator[str]:
+    """No image has more segments than the model has queries."""
+    counts = [_with_queries(one, expected) for one in images]
+    more = sum(count > expected.num_queries for count in counts)
+    if more:
+        most = max(range(len(images)), key=counts.__getitem__)
+        what = 'image has' if more == 1 else 'images have'
+        yield (
+            f'{more} {what} more segments than {expected.head}.num_queries='
+            f'{expected.num_queries}, up to {counts[most]} in {images[most].image}: the rest is '
+            f'neither learnt nor found; num_queries should be {counts[most]} or more'
+        )
+
+
+def images_without_objects(images: Sequence[Seen], expected: ExpectedSegments) -> Iterator[str]:
+    """Every image has an object or stuff."""
+    empty = [one.image for one in images if one.labelled and not one.counts]
+    if empty:
+        yield (
+            f'{len(empty)} of {len(images)} images show no object and no stuff, such as '
+            f'{empty[0]}: everything there counts as background'
+        )
+
+
+def absent_classes(
+    datasets: Sequence[BaseDataset],
+    counts: Counter[int],
+    expected: ExpectedSegments,
+    files: int,
+) -> str | None:
+    """As that of ``datasets.py``, of objects and segments."""
+    absent = absent_names(datasets, counts, expected.num_classes)
+    if not absent or not files:
+        return None
+    kinds = ' and '.join(sorted({type(dataset).__name__ for dataset in datasets}))
+    return f'{absent} no object or segment in any of {files} images of {kinds}'
+
+
+def shown_classes(counts: Counter[int], expected: ExpectedSegments, files: int) -> str:
+    """What was counted, in words."""
+    return f'{files} images show {counts.total()} segments of all {expected.num_classes} classes'
+
+
+def _things(found: Annotations) -> list[bool] | None:
+    """Which labels are things: in panoptic data the file says, others have nothing else."""
+    if found.categories is None:
+        return None
+    panoptic = isinstance(found.dataset, CocoPanopticDataset)
+    return [not panoptic or bool(one.get('isthing')) for one in found.categories]
+
+
+def _with_queries(seen: Seen, expected: ExpectedSegments) -> int:
+    return sum(n for label, n in seen.counts.items() if label < expected.with_queries)
+
+
+def _some(names: Iterable[str]) -> str:
+    names = list(names)
+    more = f' and {len(names) - _SHOWN} more' if len(names) > _SHOWN else ''
+    return f'({", ".join(map(repr, names[:_SHOWN]))}{more})'
+
+
+def _why_object(one: dict, image: dict | None) -> str | None:
+    """Why ``CocoDataset`` leaves an object out."""
+    x, y, width, height = one['bbox']
+    if image is None:
+        return 'the file lists no such image'
+    if one.get('ignore'):
+        return "it has 'ignore'"
+    if min(x + width, image['width']) <= max(x, 0) or min(y + height, image['height']) <= max(y, 0):
+        return 'its box is empty or outside the image'
+    return _why_segment(one, image)
+
+
+def _why_segment(one: dict, image: dict | None) -> str | None:
+    """Why ``CocoPanopticDataset`` leaves a segment out."""
+    if image is None:
+        return 'the file lists no such image'
+    if one['area'] <= 0:
+        return f'its area is {one["area"]}'
+    return 'its box is less than a pixel wide or high' if min(one['bbox'][2:]) < 1 else None
+
+
+_REASONS: dict[Any, Callable[[dict, dict | None], str | None]] = {
+    CocoDataset.parse_data_info: _why_object,
+    CocoPanopticDataset.parse_data_info: _why_segment,
+}
+Check = Callable[[Annotations, ExpectedSegments], Iterator[str]]
+REFUSED: tuple[Check, ...] = (class_names, categories, things_and_stuff, things_first)
+WARNED: tuple[Check, ...] = (other_categories, left_out_objects, left_out_images)
+WARNED_TOGETHER = (num_queries, images_without_objects)
