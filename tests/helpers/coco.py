@@ -72,6 +72,22 @@ class Coco:
         colours = np.stack([ids, ids // 256, ids // 65536], -1) % 256
         Image.fromarray(colours.astype(np.uint8)).save(self.pngs / f'{image}.png')
 
+    def change(self, what: str) -> None:
+        """Gives image 0 ``'nothing'``, ``'things'`` alone, ``'stuff'`` alone, or a ``'crowd'``.
+
+        The latter is its first object; ``'no crowd'`` leaves that out, but for pixels of a PNG.
+        """
+        annotations = self.content['annotations']
+        own = annotations[0]['segments_info'] if self.panoptic else annotations
+        boxes = {9: [0, 0, 32, 24], 1: BOXES[0], 2: BOXES[1]}
+        if what == 'crowd':
+            own[0]['iscrowd'] = 1
+            return
+        gone = {'nothing': (9, 1, 2), 'things': (9,), 'stuff': (1, 2), 'no crowd': (1,)}[what]
+        own[:] = [one for one in own if one.get('image_id', 0) or one['id'] not in gone]
+        if self.panoptic and what != 'no crowd':
+            self.write_png(0, {number: box for number, box in boxes.items() if number not in gone})
+
     def settings(self, **changes) -> dict:
         """The config of the data set, whose annotation file is written."""
         file = self.root / 'annotations.json'

@@ -26,6 +26,7 @@ class Annotations:
 
     Attributes:
         dataset: Whose file it is.
+        names: Of all categories.
         categories: Those that are classes, in the order of label ids.
         others: How many objects there are of each other category, by name.
         left_out: Objects that MMDetection leaves out, in words.
@@ -33,6 +34,7 @@ class Annotations:
     """
 
     dataset: BaseDataset
+    names: list[str] = field(default_factory=list)
     categories: list[dict] | None = None
     others: Counter[str] = field(default_factory=Counter)
     left_out: list[str] = field(default_factory=list)
@@ -47,6 +49,7 @@ class Annotations:
             return found
         content = read(dataset)
         categories = {one['id']: one for one in content.get('categories', ())}
+        found.names = [one['name'] for one in categories.values()]
         found.categories = [categories[label] for label in labels]
         images = {one['id']: one for one in content.get('images', ())}
         found.images = [str(one.get('file_name', one['id'])) for one in images.values()]
@@ -96,30 +99,32 @@ def categories(found: Annotations, expected: ExpectedSegments) -> Iterator[str]:
     if list(classes) == names:
         return
     absent = [name for name in classes if name not in names]
-    advice = f'write metainfo=dict(classes={tuple(names)})' if names else 'write those of the file'
     if absent:
         yield (
-            f'{type(found.dataset).__name__}: class {", ".join(map(repr, absent[:_SHOWN]))} is no '
-            f'category of {found.name}, so label ids mean other classes than they say: {advice}'
+            f'{type(found.dataset).__name__}: class {_some(absent)} is no category of '
+            f'{found.name}, which has {_some(found.names)}: name classes as the file does, and '
+            'no others'
         )
-    else:
+    elif not _stuff_before_things(found):  # for which the file has to change
         yield (
             f'{type(found.dataset).__name__}: MMDetection numbers classes as {found.name} lists '
-            f'them, {_some(names)}, but metainfo.classes is {_some(classes)}: {advice}'
+            f'them, {_some(names)}, but metainfo.classes is {_some(classes)}: write them in the '
+            "file's order"
         )
 
 
 def things_and_stuff(found: Annotations, expected: ExpectedSegments) -> Iterator[str]:
     """The model has the data set's numbers of classes of things and of stuff."""
     is_thing = _things(found)
-    if is_thing is None:
+    classes = found.dataset.metainfo.get('classes') or ()
+    if len(is_thing) != len(classes):  # `categories` says why
         return
     things, stuff = sum(is_thing), len(is_thing) - sum(is_thing)
     if (things, stuff) != (expected.num_things, expected.num_stuff):
         head = expected.head if expected.head != 'model' else 'model.bbox_head'
         yield (
-            f'{type(found.dataset).__name__} has {things} classes of things and {stuff} of stuff, '
-            f'but {head} has num_things_classes={expected.num_things} and '
+            f'{type(found.dataset).__name__}: of its classes, {things} are things and {stuff} '
+            f'stuff, but {head} has num_things_classes={expected.num_things} and '
             f'num_stuff_classes={expected.num_stuff}. Set {head}.num_things_classes={things} and '
             f'{head}.num_stuff_classes={stuff} in the config, and what else has these numbers '
             "(panoptic_fusion_head and class_weight of MMDetection's models)."
@@ -128,14 +133,11 @@ def things_and_stuff(found: Annotations, expected: ExpectedSegments) -> Iterator
 
 def things_first(found: Annotations, expected: ExpectedSegments) -> Iterator[str]:
     """Classes of things come before those of stuff."""
-    is_thing = _things(found)
-    if is_thing is not None and is_thing != sorted(is_thing, reverse=True):
-        place = next(i for i, thing in enumerate(is_thing) if not thing)
-        after = is_thing.index(True, place)
-        names = [one['name'] for one in found.categories or ()]
+    names = _stuff_before_things(found)
+    if names:
         yield (
-            f'{found.name} lists {names[place]!r}, which is stuff, before {names[after]!r}, which '
-            'is a thing: label ids of things have to come first, so move its categories of stuff '
+            f'{found.name} lists {names[0]!r}, which is stuff, before {names[1]!r}, which is a '
+            'thing: label ids of things have to come first, so move its categories of stuff '
             'to the end, and metainfo.classes with them'
         )
 
@@ -155,7 +157,7 @@ def left_out_objects(found: Annotations, expected: ExpectedSegments) -> Iterator
     """Every object has an area, and a box of a pixel or more, inside its image."""
     if found.left_out:
         yield (
-            f'MMDetection leaves out {len(found.left_out)} objects of {found.name}, such as '
+            f'{found.name}: MMDetection leaves out {len(found.left_out)} of its objects, such as '
             f'{found.left_out[0]}'
         )
 
@@ -221,12 +223,18 @@ def shown_classes(counts: Counter[int], expected: ExpectedSegments, files: int) 
     return f'{files} images show {counts.total()} segments of all {expected.num_classes} classes'
 
 
-def _things(found: Annotations) -> list[bool] | None:
+def _things(found: Annotations) -> list[bool]:
     """Which labels are things: in panoptic data the file says, others have nothing else."""
-    if found.categories is None:
-        return None
     panoptic = isinstance(found.dataset, CocoPanopticDataset)
-    return [not panoptic or bool(one.get('isthing')) for one in found.categories]
+    return [not panoptic or bool(one.get('isthing')) for one in found.categories or ()]
+
+
+def _stuff_before_things(found: Annotations) -> tuple[str, str] | None:
+    """The first class of stuff and a thing that comes after it, if there are any."""
+    pairs = list(zip(found.categories or (), _things(found), strict=True))
+    stuff = next((place for place, (_, thing) in enumerate(pairs) if not thing), len(pairs))
+    after = (one['name'] for one, thing in pairs[stuff:] if thing)
+    return next(((pairs[stuff][0]['name'], name) for name in after), None)
 
 
 def _with_queries(seen: Seen, expected: ExpectedSegments) -> int:

@@ -88,7 +88,7 @@ class Segments(Loaded):
         label = self.objects[place]['bbox_label']
         name = repr(self.names[label]) if label < len(self.names) else f'class {label}'
         box = _numbers(self.objects[place]['bbox'])
-        return f'{self.image_name}: object {place} ({name}, from x, y to x, y: {box})'
+        return f'{self.image_name}: object {place} ({name}, box x1, y1, x2, y2 = {box})'
 
     def drawn(self) -> Iterator[tuple[int, Any]]:
         """Place and mask, polygons or RLE, of objects that have one."""
@@ -166,7 +166,7 @@ def mask_boxes(image: Segments, expected: ExpectedSegments) -> str | None:
         sides = np.tile(np.maximum(box[2:] - box[:2], around[2:] - around[:2]), 2)
         if (np.abs(box - around) > np.maximum(_BOX_PIXELS, _BOX_SHARE * sides)).any():
             return (
-                f'{image.name_of(place)}: its mask reaches from x, y to x, y: {_numbers(around)}; '
+                f'{image.name_of(place)}: its mask lies in {_numbers(around)}; '
                 f'boxes in {image.source} are [x, y, width, height], around the mask'
             )
     return None

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import bbox_cxcywh_to_xyxy, bbox_overlaps, bbox_xyxy_to_cxcywh
+from mmengine.dataset import pseudo_collate
 from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 from scipy.optimize import linear_sum_assignment
@@ -18,6 +19,7 @@ from mmseg_faseg.models.losses import from_panoptic
 from mmseg_faseg.models.losses.segformer import SegFormerLosses
 from mmseg_faseg.models.merging.panoptic import Candidates, merging
 from mmseg_faseg.models.merging.rows import padded_rows
+from tests.helpers.coco import Coco
 from tests.helpers.configs import load
 from tests.helpers.small_detector import SIZE, STUFF, THINGS, images
 
@@ -342,3 +344,21 @@ def test_weights_that_are_not_finite():
     weights['bbox_head.stuff_embedding.weight'][0] = torch.nan
     with pytest.raises(UserError, match='loaded into PanopticSegFormer are not finite'):
         build().load_state_dict(weights)
+
+
+@pytest.mark.parametrize('what', ['nothing', 'things', 'stuff', 'crowd'])
+def test_every_part_learns_from_unusual_images(what, tmp_path):
+    """Without objects, without stuff, without things, with a crowd in place of an object."""
+    coco = Coco(tmp_path, panoptic=True)
+    coco.content['categories'].insert(2, dict(id=8, name='cow', isthing=1))
+    coco.content['categories'].append(dict(id=91, name='sky', isthing=0))
+    coco.change(what)
+    dataset = coco.dataset(metainfo=dict(classes=('cat', 'dog', 'cow', 'grass', 'sky')))
+    model = build().train()
+    model.data_preprocessor.pad_seg, model.data_preprocessor.seg_pad_value = True, 255
+    data = model.data_preprocessor(pseudo_collate([dataset[0]]), True)
+    assert len(data['data_samples'][0].gt_instances) == dict(things=2, crowd=1).get(what, 0)
+    sum(model(**data, mode='loss').values()).backward()
+    grads = {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
+    assert [name for name, grad in grads.items() if grad is None] == []
+    assert all(grad.isfinite().all() for grad in grads.values())
