@@ -25,8 +25,8 @@ from .checks.report import Report, skipped_checks
 from .checks.seen import SeenFiles
 from .checks.settings import segmentor
 
-_FEW = 64  # pairs that are read before other processes have started
-_PER_TASK = 8  # pairs that a process reads at a time
+_FEW = 64  # images that are read before other processes have started
+_PER_TASK = 8  # images that a process reads at a time
 
 
 class DataMismatchError(UserError):
@@ -35,13 +35,15 @@ class DataMismatchError(UserError):
 
 @HOOKS.register_module()
 class DataCheckHook(Hook):
-    """Reads every image and label map once before a run starts, and stops with one clear error.
+    """Reads all images with their labels before a run starts, and stops with one clear error.
 
     They are read by the data set's own pipeline, up to the last transform that loads or that does
     not come with OpenMMLab, so that chosen classes, ``reduce_zero_label``, loaders of one's own and
-    ids mapped later are honoured. What is looked for, by name: ``docs/data.md``, or
-    ``mmseg_faseg/engine/checks``. ``skip_checks`` of the config, a list of names, leaves some out.
-    Where the pipeline loads no labels, only whether images can be read is looked at.
+    ids mapped later are honoured. The model decides whether label maps or MMDetection's objects and
+    panoptic segments are checked (``checks/kinds.py``). What is looked for, by name:
+    ``docs/checks.md``, or ``mmseg_faseg/engine/checks``. ``skip_checks`` of the config, a list of
+    names, leaves some out. Where the pipeline loads no labels, only whether images can be read is
+    looked at.
 
     Sound files are remembered in the user's cache folder and read again when they change. In a
     distributed run each process checks its share, and all of them stop.

@@ -44,7 +44,8 @@ class Coco:
             Image.new('RGB', SIZE[::-1], 'gray').save(self.images / f'{image}.png')
             segments = [self._object(image, *one) for one in zip(THINGS, BOXES, strict=True)]
             if panoptic:
-                segments.append(dict(id=9, category_id=90, bbox=[0, 0, 32, 24], area=500))
+                grass = dict(id=9, category_id=90, bbox=[0, 0, 32, 24], area=580, iscrowd=0)
+                segments.append(grass)
                 one = dict(image_id=image, file_name=f'{image}.png', segments_info=segments)
                 self.content['annotations'].append(one)
                 self.write_png(image, {9: [0, 0, 32, 24], 1: BOXES[0], 2: BOXES[1]})
@@ -85,6 +86,8 @@ class Coco:
             return
         gone = {'nothing': (9, 1, 2), 'things': (9,), 'stuff': (1, 2), 'no crowd': (1,)}[what]
         own[:] = [one for one in own if one.get('image_id', 0) or one['id'] not in gone]
+        if self.panoptic and what == 'stuff':
+            own[0]['area'] = 32 * 24
         if self.panoptic and what != 'no crowd':
             self.write_png(0, {number: box for number, box in boxes.items() if number not in gone})
 

@@ -6,82 +6,17 @@ Each check is a generator of what it finds and has the check's name.
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-from mmdet.datasets import CocoDataset, CocoPanopticDataset
-from mmengine import fileio
+from mmdet.datasets import CocoPanopticDataset
 from mmengine.dataset import BaseDataset
 
+from .annotation_file import Annotations
 from .datasets import absent_names, names_problem
 from .reading import Seen
 from .segments import ExpectedSegments
 
 _SHOWN = 10  # names in a line
-
-
-@dataclass
-class Annotations:
-    """What an annotation file says and MMDetection does not pass on.
-
-    Attributes:
-        dataset: Whose file it is.
-        names: Of all categories.
-        categories: Those that are classes, in the order of label ids.
-        others: How many objects there are of each other category, by name.
-        left_out: Objects that MMDetection leaves out, in words.
-        images: Files of images.
-    """
-
-    dataset: BaseDataset
-    names: list[str] = field(default_factory=list)
-    categories: list[dict] | None = None
-    others: Counter[str] = field(default_factory=Counter)
-    left_out: list[str] = field(default_factory=list)
-    images: list[str] = field(default_factory=list)
-
-    @classmethod
-    def of(cls, dataset: BaseDataset) -> 'Annotations':
-        """Of a data set; without categories where its file is not COCO's."""
-        found = cls(dataset)
-        labels = getattr(dataset, 'cat_ids', None)
-        if not isinstance(dataset, CocoDataset) or labels is None:
-            return found
-        content = read(dataset)
-        categories = {one['id']: one for one in content.get('categories', ())}
-        found.names = [one['name'] for one in categories.values()]
-        found.categories = [categories[label] for label in labels]
-        images = {one['id']: one for one in content.get('images', ())}
-        found.images = [str(one.get('file_name', one['id'])) for one in images.values()]
-        why_left_out = _REASONS.get(type(dataset).parse_data_info)
-        for one in objects(content):
-            category = categories.get(one['category_id'], {})
-            if one['category_id'] not in labels:
-                found.others[str(category.get('name', one['category_id']))] += 1
-                continue
-            image = images.get(one['image_id'])
-            reason = why_left_out(one, image) if why_left_out else None
-            if reason:
-                file = image.get('file_name') if image else f'image {one["image_id"]}'
-                found.left_out.append(f'one of {file} with box {one["bbox"]}: {reason}')
-        return found
-
-    @property
-    def name(self) -> str:
-        """The file, for messages."""
-        return str(self.dataset.ann_file)
-
-
-def read(dataset: BaseDataset) -> dict:
-    """The content of a data set's annotation file."""
-    return fileio.load(dataset.ann_file, file_format='json', backend_args=dataset.backend_args)
-
-
-def objects(content: dict) -> Iterator[dict]:
-    """Objects of an annotation file, or segments, each with its ``image_id``."""
-    for one in content.get('annotations', ()):
-        for segment in one.get('segments_info', [one]):
-            yield {**segment, 'image_id': one['image_id']}
 
 
 def class_names(found: Annotations, expected: ExpectedSegments) -> Iterator[str]:
@@ -139,6 +74,15 @@ def things_first(found: Annotations, expected: ExpectedSegments) -> Iterator[str
             f'{found.name} lists {names[0]!r}, which is stuff, before {names[1]!r}, which is a '
             'thing: label ids of things have to come first, so move its categories of stuff '
             'to the end, and metainfo.classes with them'
+        )
+
+
+def iscrowd(found: Annotations, expected: ExpectedSegments) -> Iterator[str]:
+    """Objects to evaluate on say whether they are a crowd."""
+    if found.without_iscrowd and found.dataset.test_mode:
+        yield (
+            f"{found.name}: {found.without_iscrowd} of its objects have no 'iscrowd', which "
+            "metrics of COCO look up: add 'iscrowd': 0, or 1 for a crowd"
         )
 
 
@@ -247,32 +191,13 @@ def _some(names: Iterable[str]) -> str:
     return f'({", ".join(map(repr, names[:_SHOWN]))}{more})'
 
 
-def _why_object(one: dict, image: dict | None) -> str | None:
-    """Why ``CocoDataset`` leaves an object out."""
-    x, y, width, height = one['bbox']
-    if image is None:
-        return 'the file lists no such image'
-    if one.get('ignore'):
-        return "it has 'ignore'"
-    if min(x + width, image['width']) <= max(x, 0) or min(y + height, image['height']) <= max(y, 0):
-        return 'its box is empty or outside the image'
-    return _why_segment(one, image)
-
-
-def _why_segment(one: dict, image: dict | None) -> str | None:
-    """Why ``CocoPanopticDataset`` leaves a segment out."""
-    if image is None:
-        return 'the file lists no such image'
-    if one['area'] <= 0:
-        return f'its area is {one["area"]}'
-    return 'its box is less than a pixel wide or high' if min(one['bbox'][2:]) < 1 else None
-
-
-_REASONS: dict[Any, Callable[[dict, dict | None], str | None]] = {
-    CocoDataset.parse_data_info: _why_object,
-    CocoPanopticDataset.parse_data_info: _why_segment,
-}
 Check = Callable[[Annotations, ExpectedSegments], Iterator[str]]
-REFUSED: tuple[Check, ...] = (class_names, categories, things_and_stuff, things_first)
+REFUSED: tuple[Check, ...] = (
+    class_names,
+    categories,
+    things_and_stuff,
+    things_first,
+    iscrowd,
+)
 WARNED: tuple[Check, ...] = (other_categories, left_out_objects, left_out_images)
 WARNED_TOGETHER = (num_queries, images_without_objects)

@@ -7,7 +7,7 @@ from typing import Any
 from mmdet.datasets import CocoDataset, CocoPanopticDataset
 
 from ...datasets.broken_files import first_line
-from .annotations import read
+from .annotation_file import read
 
 _IMAGE = dict(id=object, file_name=str, height=int, width=int)
 _OBJECT = dict(id=object, image_id=object, category_id=object, area=float, bbox=list)

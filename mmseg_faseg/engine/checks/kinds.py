@@ -7,6 +7,7 @@ from typing import Any
 from mmengine.dataset import BaseDataset
 
 from . import annotations, datasets
+from .annotation_file import Annotations
 from .pairs import Expected
 from .reading import PairReader, Reader
 from .segment_reading import SegmentReader
@@ -55,7 +56,7 @@ LABEL_MAPS = Kind(
 )
 SEGMENTS = Kind(
     expected=ExpectedSegments.by,
-    about=annotations.Annotations.of,
+    about=Annotations.of,
     refused=annotations.REFUSED,
     warned=annotations.WARNED,
     warned_between=(datasets.class_order, datasets.train_in_val),

@@ -10,6 +10,7 @@ from mmdet.datasets.transforms import LoadAnnotations, LoadPanopticAnnotations
 from mmengine import fileio
 
 from ...datasets.broken_files import damage
+from .annotation_file import areas_of_segments
 from .reading import Reader, Seen, UnreadableError
 from .segments import REFUSED, WARNED, Segments
 
@@ -26,6 +27,7 @@ class SegmentReader(Reader):
         super().__init__(*args, **kwargs)
         loaders = [step for step in self.steps if isinstance(step, LoadAnnotations)]
         self.loader = loaders[-1] if loaders else None
+        self._said_areas = areas_of_segments(self.dataset) or {}
 
     def settings(self) -> tuple:
         """What the annotation file says, and which label a category gets."""
@@ -71,6 +73,7 @@ class SegmentReader(Reader):
             self.dataset.metainfo.get('classes') or (),
             info.get('instances', []) if with_masks else [],
             self._ids(info),
+            self._said_areas.get(info.get('img_id'), {}),
             getattr(results.get('gt_masks'), 'areas', None),
             self._labels(results),
         )

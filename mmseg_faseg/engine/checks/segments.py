@@ -15,6 +15,7 @@ from .pairs import Loaded, channels_of, image_channels
 from .reading import Check
 
 _BOX_PIXELS, _BOX_SHARE = 2.0, 0.1  # by how much an edge of a box may miss the mask
+_AREA_SHARE = 0.01  # by how much an area may differ
 _VOID = 0  # id of pixels of a panoptic PNG that belong to no segment
 _SHOWN = 5  # ids in a line
 
@@ -71,6 +72,7 @@ class Segments(Loaded):
         objects: Entries with ``bbox`` (x1, y1, x2, y2), ``bbox_label``, ``ignore_flag`` and, of
             instances, ``mask``: polygons or RLE.
         ids: Of the panoptic PNG file (H, W); None of instances.
+        said_areas: Of segments to evaluate on, as the annotation file has them.
         areas: Pixels of each object's mask; None where the pipeline loads no masks.
         labels: Class ids of what is learnt: objects, and stuff that the image shows.
     """
@@ -80,6 +82,7 @@ class Segments(Loaded):
     names: Sequence[str]
     objects: list[dict]
     ids: np.ndarray | None
+    said_areas: dict[int, float]
     areas: np.ndarray | None
     labels: np.ndarray
 
@@ -147,6 +150,21 @@ def segment_ids(image: Segments, expected: ExpectedSegments) -> str | None:
         )
     if missing:
         return f'{file}: has no pixel of segments {_some(missing)}, which {image.source} lists'
+    return None
+
+
+def segment_areas(image: Segments, expected: ExpectedSegments) -> str | None:
+    """Areas of panoptic segments to evaluate on are those of the PNG, to 1 %."""
+    if image.ids is None or not image.said_areas:
+        return None
+    found = dict(zip(*(x.tolist() for x in np.unique(image.ids, return_counts=True)), strict=True))
+    for segment, area in image.said_areas.items():
+        if abs(area - found.get(segment, 0)) > _AREA_SHARE * found.get(segment, 0):
+            return (
+                f'{image.info["seg_map_path"]}: segment {segment} has {found.get(segment, 0)} '
+                f'pixels, but {image.source} says area {area:g}, from which the metric computes '
+                'its IoU'
+            )
     return None
 
 
@@ -252,6 +270,7 @@ REFUSED: tuple[Check, ...] = (
     masks,
     mask_size,
     segment_ids,
+    segment_areas,
     object_labels,
     mask_boxes,
 )
