@@ -9,9 +9,12 @@ from PIL import Image
 from torch import nn
 
 from mmseg_faseg.engine.checks import report
+from mmseg_faseg.engine.checks.kinds import kind_of
 from mmseg_faseg.engine.checks.segment_reading import SegmentReader
 from mmseg_faseg.engine.data_check import DataCheckHook, DataMismatchError
 from tests.helpers.coco import BOXES, Coco, rle
+from tests.helpers.small_detector import STUFF, THINGS, build_detector, our_head, stock_head
+from tests.helpers.small_head import QUERIES
 
 
 @pytest.fixture
@@ -73,6 +76,15 @@ def warned(data: Coco, warnings, name: str, **kwargs) -> str:
 def test_sound_data_pass_with_gaps_in_the_category_ids(coco, test_mode, warnings):
     check(coco.dataset(test_mode=test_mode))
     assert warnings() == []
+
+
+@pytest.mark.parametrize('kind', ['FASegDetector', 'Mask2Former'])
+def test_what_detectors_take(kind):
+    head = our_head() if kind == 'FASegDetector' else stock_head()
+    _, expected = kind_of(build_detector(head, kind=kind))
+    assert (expected.num_things, expected.num_stuff) == (THINGS, STUFF)
+    assert (expected.num_queries, expected.with_queries) == (QUERIES, THINGS + STUFF)
+    assert (expected.head, expected.channels) == ('model.panoptic_head', 3)
 
 
 # Classes
@@ -272,7 +284,31 @@ def test_objects_to_evaluate_on_that_do_not_say_whether_they_are_a_crowd(coco):
         check(coco.dataset(test_mode=True))
 
 
+@pytest.mark.parametrize('skipped', ['segment_ids', 'mask_size', 'masks', 'polygons'])
+def test_a_check_that_is_left_out_fails_no_other(skipped, tmp_path):
+    coco = Coco(tmp_path, panoptic=skipped == 'segment_ids')
+    if coco.panoptic:
+        coco.write_png(0, {9: [0, 0, 32, 24], 1: BOXES[0]})
+        check(coco.dataset(), skip_checks=[skipped])
+    elif skipped == 'polygons':
+        coco.first['segmentation'] = [[1, 2, 3, 4]]
+        check(coco.dataset(), skip_checks=[skipped])
+    else:
+        wrong = None if skipped == 'masks' else rle(BOXES[0], size=(32, 24))
+        coco.first['segmentation'] = wrong
+        with pytest.raises(DataMismatchError, match='0.png: LoadAnnotations of the pipeline fails'):
+            check(coco.dataset(), skip_checks=[skipped])
+
+
 # Images
+
+
+def test_images_of_another_number_of_channels(coco):
+    load = dict(type='LoadImageFromFile', color_type='grayscale')
+    data = coco.dataset()
+    data = coco.dataset(pipeline=[load, *data.pipeline.transforms[1:]])
+    with pytest.raises(DataMismatchError, match='0.png: is loaded with 1 channels'):
+        check(data)
 
 
 def test_images_without_objects(instances, warnings):

@@ -21,7 +21,7 @@ class Annotations:
         others: How many objects there are of each other category, by name.
         left_out: Objects that MMDetection leaves out, in words.
         without_iscrowd: How many objects do not say whether they are a crowd.
-        images: Files of images.
+        images: Files of images by their ids.
     """
 
     dataset: BaseDataset
@@ -30,7 +30,7 @@ class Annotations:
     others: Counter[str] = field(default_factory=Counter)
     left_out: list[str] = field(default_factory=list)
     without_iscrowd: int = 0
-    images: list[str] = field(default_factory=list)
+    images: dict[Any, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, dataset: BaseDataset) -> 'Annotations':
@@ -41,15 +41,16 @@ class Annotations:
             return found
         content = read(dataset)
         categories = {one['id']: one for one in content.get('categories', ())}
+        known = set(labels)
         found.names = [one['name'] for one in categories.values()]
         found.categories = [categories[label] for label in labels]
         images = {one['id']: one for one in content.get('images', ())}
-        found.images = [str(one.get('file_name', one['id'])) for one in images.values()]
+        found.images = {id: str(one.get('file_name', id)) for id, one in images.items()}
         why_left_out = _REASONS.get(type(dataset).parse_data_info)
         for one in objects(content):
             found.without_iscrowd += 'iscrowd' not in one
             category = categories.get(one['category_id'], {})
-            if one['category_id'] not in labels:
+            if one['category_id'] not in known:
                 found.others[str(category.get('name', one['category_id']))] += 1
                 continue
             image = images.get(one['image_id'])
@@ -89,11 +90,11 @@ def areas_of_segments(dataset: BaseDataset) -> dict[Any, dict[Any, float]] | Non
 
 def _why_object(one: dict, image: dict | None) -> str | None:
     """Why ``CocoDataset`` leaves an object out."""
-    x, y, width, height = one['bbox']
     if image is None:
         return 'the file lists no such image'
     if one.get('ignore'):
         return "it has 'ignore'"
+    x, y, width, height = one['bbox']
     if min(x + width, image['width']) <= max(x, 0) or min(y + height, image['height']) <= max(y, 0):
         return 'its box is empty or outside the image'
     return _why_segment(one, image)

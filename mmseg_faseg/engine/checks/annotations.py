@@ -3,7 +3,6 @@
 Each check is a generator of what it finds and has the check's name.
 """
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -111,11 +110,10 @@ def left_out_images(found: Annotations, expected: ExpectedSegments) -> Iterator[
     dataset: Any = found.dataset
     count = len(found.images) - len(dataset)
     filtered = getattr(dataset, 'filter_cfg', None) and not dataset.test_mode
-    if not filtered or dataset._indices is not None or not count:
+    if not filtered or dataset._indices is not None or count < 1:
         return
-    kept = {dataset.get_data_info(place)['img_path'] for place in range(len(dataset))}
-    folder = dataset.data_prefix.get('img') or ''
-    left = next((one for one in found.images if os.path.join(folder, one) not in kept), '?')
+    kept = {dataset.get_data_info(place)['img_id'] for place in range(len(dataset))}
+    left = next(file for number, file in found.images.items() if number not in kept)
     what = 'thing' if isinstance(dataset, CocoPanopticDataset) else 'object'
     settings = dict(dataset.filter_cfg)
     yield (

@@ -229,6 +229,8 @@ def _boxes_around(image: Segments) -> Iterator[tuple[int, np.ndarray]]:
             slices = find_objects(numbered.reshape(image.ids.shape) + 1)
             around = dict(zip(found.tolist(), slices, strict=True))
             for place in learnt:
+                if ids[place] not in around:  # `segment_ids` may be left out
+                    continue
                 rows, columns = around[ids[place]]
                 yield place, np.array([columns.start, rows.start, columns.stop, rows.stop], float)
         return
@@ -236,12 +238,13 @@ def _boxes_around(image: Segments) -> Iterator[tuple[int, np.ndarray]]:
         if place not in learnt:
             continue
         if isinstance(mask, list):
-            points = np.concatenate([np.reshape(one, (-1, 2)) for one in mask if _is_drawn(one)])
-            yield place, np.concatenate([points.min(0), points.max(0)])
+            points = np.concatenate([[], *(one for one in mask if _is_drawn(one))]).reshape(-1, 2)
+            if len(points):
+                yield place, np.concatenate([points.min(0), points.max(0)])
             continue
-        if isinstance(mask['counts'], list):
+        if isinstance(mask.get('counts'), list):
             mask = coco_masks.frPyObjects(mask, *mask['size'])
-        if coco_masks.area(mask):
+        if mask.get('counts') and coco_masks.area(mask):
             x, y, width, height = coco_masks.toBbox(mask)
             yield place, np.array([x, y, x + width, y + height])
 

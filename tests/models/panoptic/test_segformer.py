@@ -14,6 +14,7 @@ from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 from scipy.optimize import linear_sum_assignment
 
+from mmseg_faseg.engine.checks.kinds import kind_of
 from mmseg_faseg.errors import UserError
 from mmseg_faseg.models.losses import from_panoptic
 from mmseg_faseg.models.losses.segformer import SegFormerLosses
@@ -344,6 +345,12 @@ def test_weights_that_are_not_finite():
     weights['bbox_head.stuff_embedding.weight'][0] = torch.nan
     with pytest.raises(UserError, match='loaded into PanopticSegFormer are not finite'):
         build().load_state_dict(weights)
+
+
+def test_the_check_of_data_knows_its_numbers():
+    _, expected = kind_of(build())
+    assert (expected.num_things, expected.num_stuff) == (THINGS, STUFF)
+    assert (expected.num_queries, expected.with_queries, expected.head) == (20, THINGS, 'model')
 
 
 @pytest.mark.parametrize('what', ['nothing', 'things', 'stuff', 'crowd'])
