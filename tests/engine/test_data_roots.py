@@ -4,9 +4,12 @@ import json
 import shutil
 
 import pytest
+from mmengine.config import Config
 
+from mmseg_faseg.apis.checks import check_data
 from mmseg_faseg.engine.data_check import DataMismatchError
 from mmseg_faseg.engine.data_roots import check_data_roots
+from mmseg_faseg.errors import UserError
 from tests.helpers.coco import Coco
 
 
@@ -84,6 +87,19 @@ def test_instances_given_for_panoptic_data(panoptic, tmp_path_factory):
 def test_panoptic_segments_of_a_category_that_is_no_class(panoptic):
     with pytest.raises(DataMismatchError, match=r"segment 2 .*category 7 \('dog'\), .* none of"):
         roots(panoptic, metainfo=dict(classes=('cat', 'grass')))
+
+
+@pytest.mark.parametrize('several', [False, True])
+@pytest.mark.parametrize('key', ['ann_file', 'seg_prefix'])
+def test_files_that_metrics_read(panoptic, key, several):
+    file = str(panoptic.root / 'annotations.json')
+    metric = dict(type='CocoPanopticMetric', ann_file=file, seg_prefix=str(panoptic.pngs))
+    cfg = Config(dict(val_dataloader=dict(dataset=panoptic.settings())))
+    cfg.val_evaluator = [metric] if several else metric
+    check_data(cfg, ['val_dataloader'])
+    cfg.val_evaluator = [metric | {key: '/nosuch'}] if several else metric | {key: '/nosuch'}
+    with pytest.raises(UserError, match=f"val_evaluator: CocoPanopticMetric has {key}='/nosuch'"):
+        check_data(cfg, ['val_dataloader'])
 
 
 def test_no_image_is_left(instances):
