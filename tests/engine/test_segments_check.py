@@ -149,10 +149,25 @@ def test_a_class_that_never_occurs(instances, warnings, tmp_path_factory):
     assert "class 'dog' (id 1) has no object" in line
 
 
-def test_order_of_classes_and_images_of_validation(instances, warnings):
+def test_images_of_training_in_validation(instances, warnings):
     check(instances.dataset(), instances.dataset())
     (line,) = warnings()
     assert line.startswith('3 images are both trained on and validated on')
+
+
+def test_another_order_of_classes_in_validation(instances, warnings, tmp_path_factory):
+    other = Coco(tmp_path_factory.mktemp('other'))
+    other.content['categories'].reverse()
+    check(instances.dataset(), other.dataset(metainfo=dict(classes=('dog', 'cat'))))
+    (line,) = warnings()
+    assert line.startswith("class 0 is 'cat' in training (CocoDataset), but 'dog' in validation")
+
+
+def test_labels_that_are_no_things_of_the_model(instances):
+    """Where the annotation file is not COCO's, or its check is left out."""
+    skipped = ['things_and_stuff']
+    message = refused(instances, '0.png: object 1 .* has label 1', things=1, skip_checks=skipped)
+    assert 'the model has 1 classes of things' in message
 
 
 # Objects and their images
