@@ -9,28 +9,44 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import checkpoint as mmengine_checkpoint
 
 from ..compat.fetching import fetch
-from ..engine.data_check import check_data_roots
+from ..engine.data_roots import check_data_roots
 from ..errors import UserError
 from ..models.backbones import timm_weights
 
 
 def check_data(cfg: Config, dataloaders: Iterable[str]) -> None:
-    """Lists the files of the data sets that a run uses.
+    """Lists the files of the data sets and metrics that a run uses.
 
     Args:
         cfg: The config of the run.
         dataloaders: Such as ``['test_dataloader']``.
 
     Raises:
-        UserError: Names the first folder that is missing or empty, and how to give another one.
+        UserError: Names the first folder or file that is missing or empty, and how to give another
+            one.
     """
+    dataloaders = list(dataloaders)
     variables = [name for name in cfg.env_variables if name.endswith('_ROOT')]
     by_environment = ''.join(f' or {name}=/path in the environment' for name in variables)
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmseg')):
         try:
             check_data_roots(*(cfg[loader].dataset for loader in dataloaders))
+            for loader in dataloaders:
+                _check_files_of_metrics(cfg, loader.replace('dataloader', 'evaluator'))
         except FileNotFoundError as error:
             raise UserError(f'{error} Use --cfg-options data_root=/path{by_environment}.') from None
+
+
+def _check_files_of_metrics(cfg: Config, evaluator: str) -> None:
+    """Metrics of COCO read the truth themselves."""
+    metrics = cfg.get(evaluator) or []
+    for metric in metrics if isinstance(metrics, list | tuple) else [metrics]:
+        for key in ('ann_file', 'seg_prefix'):
+            path = metric.get(key)
+            if path and not metric.get('backend_args') and not os.path.exists(path):
+                raise FileNotFoundError(
+                    f'{evaluator}: {metric["type"]} has {key}={path!r}, which is not there.'
+                )
 
 
 def check_pretrained(cfg: Config) -> None:

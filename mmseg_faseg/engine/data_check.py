@@ -13,22 +13,20 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
-from mmseg.registry import DATASETS
 from rich.console import Console
 from rich.progress import track
 from torch.utils.data import DataLoader, Subset
 
 from ..errors import UserError
-from .checks import datasets as dataset_checks
+from .checks.kinds import Kind, kind_of
 from .checks.names import CHECKS
-from .checks.pairs import Expected
-from .checks.reading import PairReader, Seen
+from .checks.reading import Reader, Seen
 from .checks.report import Report, skipped_checks
 from .checks.seen import SeenFiles
 from .checks.settings import segmentor
 
-_FEW = 64  # pairs that are read before other processes have started
-_PER_TASK = 8  # pairs that a process reads at a time
+_FEW = 64  # images that are read before other processes have started
+_PER_TASK = 8  # images that a process reads at a time
 
 
 class DataMismatchError(UserError):
@@ -37,13 +35,15 @@ class DataMismatchError(UserError):
 
 @HOOKS.register_module()
 class DataCheckHook(Hook):
-    """Reads every image and label map once before a run starts, and stops with one clear error.
+    """Reads all images with their labels before a run starts, and stops with one clear error.
 
     They are read by the data set's own pipeline, up to the last transform that loads or that does
     not come with OpenMMLab, so that chosen classes, ``reduce_zero_label``, loaders of one's own and
-    ids mapped later are honoured. What is looked for, by name: ``docs/data.md``, or
-    ``mmseg_faseg/engine/checks``. ``skip_checks`` of the config, a list of names, leaves some out.
-    Where the pipeline loads no labels, only whether images can be read is looked at.
+    ids mapped later are honoured. The model decides whether label maps or MMDetection's objects and
+    panoptic segments are checked (``checks/kinds.py``). What is looked for, by name:
+    ``docs/checks.md``, or ``mmseg_faseg/engine/checks``. ``skip_checks`` of the config, a list of
+    names, leaves some out. Where the pipeline loads no labels, only whether images can be read is
+    looked at.
 
     Sound files are remembered in the user's cache folder and read again when they change. In a
     distributed run each process checks its share, and all of them stop.
@@ -69,16 +69,17 @@ class DataCheckHook(Hook):
 
     def before_run(self, runner: Runner) -> None:
         """Checks the data of the loops that are built by now: train and val, or val, or test."""
-        expected = Expected.by(segmentor(runner))
-        if expected is None:
+        found = kind_of(segmentor(runner))
+        if found is None:
             return
+        kind, expected = found
         skipped = skipped_checks(runner.cfg.get('skip_checks'), CHECKS)
         # `train_loop` and its like would build what this run does not use.
         loops = (runner._train_loop, runner._val_loop, runner._test_loop)
         groups = [self._unchecked(loop) for loop in loops]
-        _check_classes(groups, expected, skipped)
+        _check_classes(groups, kind, expected, skipped)
         for group in groups:
-            self._check_files(group, expected, skipped, training=group is groups[0])
+            self._check_files(group, kind, expected, skipped, training=group is groups[0])
             self._checked.update(id(dataset) for dataset in group)
 
     def _unchecked(self, loop: Any) -> list[BaseDataset]:
@@ -87,45 +88,49 @@ class DataCheckHook(Hook):
         return [dataset for dataset, _ in found if id(dataset) not in self._checked]
 
     def _check_files(
-        self, group: list[BaseDataset], expected: Expected, skipped: set[str], training: bool
+        self,
+        group: list[BaseDataset],
+        kind: Kind,
+        expected: Any,
+        skipped: set[str],
+        training: bool,
     ) -> None:
         """Reads the data sets of a loop; together they have to show every class."""
         counts: Counter[int] = Counter()
         files, whole = 0, True
         for dataset in group:
             indices = self._chosen(dataset)
-            reader = PairReader(dataset, indices, expected, skipped, self._outer[id(dataset)])
+            reader = kind.reader(dataset, indices, expected, skipped, self._outer[id(dataset)])
             if not reader.steps or not indices:
                 continue
             seen = self._read(reader)
             where = f'{type(dataset).__name__} (checked {len(indices)} of {len(dataset)} images)'
             _report(seen, where, skipped)
+            _warn_together(seen, kind, expected, skipped)
             if not any(one.labelled for one in seen):
                 continue
             for one in seen:
                 counts.update(one.counts)
             files += len(indices)
             whole &= len(indices) == len(dataset) and all(one.whole for one in seen)
-        text = dataset_checks.absent_classes(group, counts, expected, files)
+        text = kind.absent_classes(group, counts, expected, files)
         report = Report(skipped)
         if text:
             refused = training and whole
             (report.refuse if refused else report.warn)('absent_classes', text)
         elif files:
-            share = dataset_checks.ignored_share(counts, expected)
-            what = f'{files} label maps show all {expected.num_classes} classes'
-            print_log(f'{what}; {share}', 'current')
+            print_log(kind.shown_classes(counts, expected, files), 'current')
         report.settle(DataMismatchError)
 
     def _chosen(self, dataset: BaseDataset) -> list[int]:
         count = len(dataset) if self.max_files is None else min(self.max_files, len(dataset))
         return np.linspace(0, len(dataset) - 1, count).round().astype(int).tolist()
 
-    def _read(self, reader: PairReader) -> list[Seen]:
-        """Reads all pairs, those of other processes by them, and none that was seen before."""
+    def _read(self, reader: Reader) -> list[Seen]:
+        """Reads all images, those of other processes by them, and none that was seen before."""
         name = type(reader.dataset).__name__
         count = f'{len(reader)} of {len(reader.dataset)}'
-        print_log(f'Checking {count} images and label maps of {name} ...', 'current')
+        print_log(f'Checking {count} images and {reader.annotations} of {name} ...', 'current')
         remembered = SeenFiles(reader)
         share = range(dist.get_rank(), len(reader), dist.get_world_size())
         known = {place: remembered.get(reader.info(place)) for place in share}
@@ -140,7 +145,7 @@ class DataCheckHook(Hook):
             remembered.save()
         return [seen[place] for place in sorted(seen)]
 
-    def _read_anew(self, reader: PairReader, places: list[int]) -> Iterator[Seen]:
+    def _read_anew(self, reader: Reader, places: list[int]) -> Iterator[Seen]:
         loader = DataLoader(
             Subset(reader, places),
             batch_size=_PER_TASK,
@@ -154,56 +159,32 @@ class DataCheckHook(Hook):
             yield from part
 
 
-def check_data_roots(*dataset_cfgs: dict) -> None:
-    """Lists the files of data sets, and says which folder is missing or empty.
-
-    The Runner does the same without the explanation, so call this before building it.
-
-    Args:
-        dataset_cfgs: Configs of data sets, such as ``cfg.train_dataloader.dataset``.
-
-    Raises:
-        FileNotFoundError: A folder or a list of files is not there, or has no images.
-        DataMismatchError: The data set refuses its classes or other arguments.
-    """
-    for cfg in dataset_cfgs:
-        for leaf in _leaf_cfgs(cfg):
-            dataset = _build_lazily(leaf)
-            try:
-                files = dataset.load_data_list()
-            except (OSError, AssertionError) as error:  # MMSeg asserts that `ann_file` exists
-                raise FileNotFoundError(_explain_root(dataset, 'missing')) from error
-            if not files:
-                raise FileNotFoundError(_explain_root(dataset, 'empty'))
-
-
-def _build_lazily(cfg: dict) -> BaseDataset:
-    name = str(cfg.get('type'))
-    classes = (cfg.get('metainfo') or {}).get('classes')
-    if isinstance(classes, str) and not os.path.isfile(classes):  # MMEngine reads a file of names
-        raise DataMismatchError(*dataset_checks.names_problem(classes, name))
-    try:
-        return DATASETS.build({**cfg, 'lazy_init': True})
-    except (ValueError, AssertionError, TypeError) as error:
-        raise DataMismatchError(f'data set {name}: {error}') from error
-
-
-def _check_classes(groups: list[list[BaseDataset]], expected: Expected, skipped: set[str]) -> None:
-    """What needs no file to be read."""
+def _check_classes(
+    groups: list[list[BaseDataset]], kind: Kind, expected: Any, skipped: set[str]
+) -> None:
+    """What needs no image to be read."""
     report = Report(skipped)
     for dataset in dict.fromkeys(dataset for group in groups for dataset in group):
-        for check in dataset_checks.REFUSED:
-            for text in check(dataset, expected):
+        about = kind.about(dataset)
+        for check in kind.refused:
+            for text in check(about, expected):
                 report.refuse(check.__name__, text)
-        for check in dataset_checks.WARNED:
-            for text in check(dataset, expected):
+        for check in kind.warned:
+            for text in check(about, expected):
                 report.warn(check.__name__, text)
     report.settle(DataMismatchError)
     train, *others = groups
     for other in (dataset for group in others for dataset in group):
-        for check_both in dataset_checks.WARNED_BETWEEN:
-            for text in (text for one in train for text in check_both(one, other)):
-                report.warn(check_both.__name__, text)
+        for check in kind.warned_between:
+            for text in (text for one in train for text in check(one, other)):
+                report.warn(check.__name__, text)
+
+
+def _warn_together(seen: list[Seen], kind: Kind, expected: Any, skipped: set[str]) -> None:
+    report = Report(skipped)
+    for check in kind.warned_together:
+        for text in check(seen, expected):
+            report.warn(check.__name__, text)
 
 
 def _report(seen: Iterable[Seen], where: str, skipped: set[str]) -> None:
@@ -247,25 +228,3 @@ def _with_outer(dataset: Any, outer: Sequence[Any] = ()) -> Iterator[tuple[BaseD
         yield from _with_outer(dataset.dataset, [*own[max(mixing, default=0) :], *outer])
     elif isinstance(dataset, BaseDataset):
         yield dataset, list(outer)
-
-
-def _leaf_cfgs(cfg: dict) -> Iterator[dict]:
-    """As :func:`_leaves`, for configs."""
-    if 'datasets' in cfg:
-        for part in cfg['datasets']:
-            yield from _leaf_cfgs(part)
-    elif 'dataset' in cfg:
-        yield from _leaf_cfgs(cfg['dataset'])
-    else:
-        yield cfg
-
-
-def _explain_root(dataset: BaseDataset, state: str) -> str:
-    wanted = f'files *{getattr(dataset, "img_suffix", "")}'
-    if dataset.ann_file:
-        wanted += f' listed in {dataset.ann_file!r}'
-    return (
-        f'{type(dataset).__name__} found no images: {state} folder '
-        f'{dataset.data_prefix.get("img_path")!r}, which should hold {wanted}. '
-        f'Put the data there or pass another data_root (now {dataset.data_root!r}).'
-    )

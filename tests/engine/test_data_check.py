@@ -39,7 +39,8 @@ from mmseg_faseg.datasets import CamVidDataset, ToyScenesDataset
 from mmseg_faseg.engine.checks import report
 from mmseg_faseg.engine.checks.names import CHECKS
 from mmseg_faseg.engine.checks.reading import PairReader
-from mmseg_faseg.engine.data_check import DataCheckHook, DataMismatchError, check_data_roots
+from mmseg_faseg.engine.data_check import DataCheckHook, DataMismatchError
+from mmseg_faseg.engine.data_roots import check_data_roots
 from tests.helpers.tools import REPOSITORY
 
 CLASSES = ('dark', 'grey', 'bright')

@@ -21,9 +21,11 @@ def class_names(dataset: BaseDataset, expected: Expected) -> Iterator[str]:
     yield from names_problem(dataset.metainfo.get('classes'), type(dataset).__name__)
 
 
-def names_problem(classes: object, name: str) -> Iterator[str]:
+def names_problem(
+    classes: object, name: str, example: str = "('background', 'car')"
+) -> Iterator[str]:
     """What is wrong with the classes of a data set called ``name``."""
-    advice = "write metainfo=dict(classes=('background', 'car')), with all of them"
+    advice = f'write metainfo=dict(classes={example}), with all of them'
     if isinstance(classes, str):
         yield f"classes of {name} is a string, '{classes}' (is a comma missing?): {advice}"
     elif not classes:
@@ -117,16 +119,11 @@ def absent_classes(
         expected: What the model takes.
         files: Label maps that were counted.
     """
-    absent = [label for label in range(expected.num_classes) if not counts[label]]
+    absent = absent_names(datasets, counts, expected.num_classes)
     if not absent or not files:
         return None
-    names = datasets[0].metainfo.get('classes') or ()
-    shown = [f'{names[label]!r} (id {label})' for label in absent[:_SHOWN] if label < len(names)]
-    more = f' and {len(absent) - _SHOWN} more' if len(absent) > _SHOWN else ''
-    what = 'class' if len(absent) == 1 else 'classes'
-    verb = 'has' if len(absent) == 1 else 'have'
     text = (
-        f'{what} {", ".join(shown)}{more} {verb} no pixel in any of {files} label maps of '
+        f'{absent} no pixel in any of {files} label maps of '
         f'{" and ".join(sorted({type(dataset).__name__ for dataset in datasets}))}; '
         f'{ignored_share(counts, expected)}'
     )
@@ -135,6 +132,22 @@ def absent_classes(
     elif expected.ignore_index == 255 and counts[255]:
         text += '; if 255 stands for a class, write its id to the label maps'
     return text
+
+
+def absent_names(datasets: Sequence[BaseDataset], counts: Counter[int], num_classes: int) -> str:
+    """Classes that do not occur, in words, as subject of a sentence; empty if all do."""
+    absent = [label for label in range(num_classes) if not counts[label]]
+    names = datasets[0].metainfo.get('classes') or () if datasets else ()
+    shown = [f'{names[label]!r} (id {label})' for label in absent[:_SHOWN] if label < len(names)]
+    more = f' and {len(absent) - _SHOWN} more' if len(absent) > _SHOWN else ''
+    what, verb = ('class', 'has') if len(absent) == 1 else ('classes', 'have')
+    return f'{what} {", ".join(shown)}{more} {verb}' if absent else ''
+
+
+def shown_classes(counts: Counter[int], expected: Expected, files: int) -> str:
+    """What was counted, in words."""
+    share = ignored_share(counts, expected)
+    return f'{files} label maps show all {expected.num_classes} classes; {share}'
 
 
 def ignored_share(counts: Counter[int], expected: Expected) -> str:

@@ -46,27 +46,36 @@ def channels_of(model: Any) -> int | None:
 
 
 @dataclass
-class Pair:
-    """An image and its label map, as the pipeline reads them.
+class Loaded:
+    """An image, as the pipeline reads it.
 
     Attributes:
         info: The data set's entry, with ``img_path`` and ``seg_map_path`` where there are files.
         image: (H, W, C) or (H, W).
-        labels: Ids (H, W), after everything that the pipeline does to ids.
-        sizes: (H, W) of both when they were loaded.
-        loader: The transform that read the labels, if it is MMSegmentation's.
     """
 
     info: dict
     image: np.ndarray
-    labels: np.ndarray
-    sizes: tuple[tuple[int, ...], tuple[int, ...]]
-    loader: LoadAnnotations | None
 
     @property
     def image_name(self) -> str:
         """The image's file, for messages."""
         return str(self.info.get('img_path', f'image {self.info.get("sample_idx")}'))
+
+
+@dataclass
+class Pair(Loaded):
+    """An image and its label map, as the pipeline reads them.
+
+    Attributes:
+        labels: Ids (H, W), after everything that the pipeline does to ids.
+        sizes: (H, W) of both when they were loaded.
+        loader: The transform that read the labels, if it is MMSegmentation's.
+    """
+
+    labels: np.ndarray
+    sizes: tuple[tuple[int, ...], tuple[int, ...]]
+    loader: LoadAnnotations | None
 
     @property
     def label_name(self) -> str:
@@ -131,7 +140,7 @@ def label_ids(pair: Pair, expected: Expected) -> str | None:
     )
 
 
-def image_channels(pair: Pair, expected: Expected) -> str | None:
+def image_channels(pair: Loaded, expected: Any) -> str | None:
     """Images have the channels that the backbone takes."""
     channels = pair.image.shape[2] if pair.image.ndim == 3 else 1
     if expected.channels in (None, channels):

@@ -1,4 +1,4 @@
-"""Reads a data set's images and label maps as training does, and checks each pair of them."""
+"""Reads a data set's images with their annotations as training does, and checks each of them."""
 
 import random
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -14,25 +14,29 @@ from mmseg.datasets.transforms import LoadAnnotations
 from torch.utils.data import Dataset
 
 from ...datasets.broken_files import damage, first_line, truncation_refused
-from .pairs import REFUSED, WARNED, Expected, Pair
+from .pairs import REFUSED, WARNED, Pair
 
 # Transforms of these packages change neither ids nor the number of channels, but for loaders
 _STOCK = ('mmcv', 'mmengine', 'mmseg', 'mmdet', 'mmpretrain', 'mmseg_faseg')
 _OTHER_CHANNELS = ('ConcatCDInput', 'RGB2Gray', 'RandomGrayscale')  # and these
 
+Check = Callable[[Any, Any], str | None]
+
 
 @dataclass
 class Seen:
-    """What was seen of a pair.
+    """What was seen of an image and its annotations.
 
     Attributes:
+        image: The file.
         problem: The check that refuses it and why.
         warnings: Checks and what they say.
-        counts: Pixels of each label id.
+        counts: Pixels, or segments, of each label id.
         labelled: Whether the pipeline loaded labels.
         whole: Whether the counted labels have the size that was loaded: nothing cut them.
     """
 
+    image: str = ''
     problem: tuple[str, str] | None = None
     warnings: list[tuple[str, str]] = field(default_factory=list)
     counts: dict[int, int] = field(default_factory=dict)
@@ -40,12 +44,12 @@ class Seen:
     whole: bool = True
 
 
-class _UnreadableError(Exception):
+class UnreadableError(Exception):
     """A file cannot be read, or a transform fails on it."""
 
 
-class PairReader(Dataset):
-    """Reads and checks pairs by their place among ``indices``.
+class Reader(Dataset):
+    """Reads and checks images with their annotations by their place among ``indices``.
 
     Of the data set's own pipeline, and those of data sets around it, everything runs up to the last
     transform that may load an image or change label ids: loaders, and those that do not come with
@@ -59,11 +63,13 @@ class PairReader(Dataset):
         outer: Transforms of data sets around it, such as ``MultiImageMixDataset``.
     """
 
+    annotations: str  # what is read beside images
+
     def __init__(
         self,
         dataset: BaseDataset,
         indices: Sequence[int],
-        expected: Expected,
+        expected: Any,
         skipped: Collection[str] = (),
         outer: Sequence[Callable] = (),
     ) -> None:
@@ -80,38 +86,79 @@ class PairReader(Dataset):
         """The data set's entry."""
         return self.dataset.get_data_info(self.indices[place])
 
+    def settings(self) -> tuple:
+        """What else decides what is seen, beside model, pipeline and the files of an entry."""
+        raise NotImplementedError
+
+    def look(self, info: dict) -> Seen:
+        """Reads and checks an entry."""
+        raise NotImplementedError
+
     def __getitem__(self, place: int) -> Seen:
         info = self.info(place)
         with _random_state_kept(), truncation_refused():
             try:
-                pair = self._load(info)
-            except _UnreadableError as error:
-                return Seen(problem=('readable', str(error)))
-        if pair is None:
-            return Seen(labelled=False)
-        for check in REFUSED:
-            text = None if check.__name__ in self.skipped else check(pair, self.expected)
+                seen = self.look(info)
+            except UnreadableError as error:
+                seen = Seen(problem=('readable', str(error)))
+        seen.image = str(info.get('img_path'))
+        return seen
+
+    def run(self, info: dict) -> Iterator[tuple[Callable, Any]]:
+        """Runs the pipeline: each transform with its results, None where it drops the entry.
+
+        Raises:
+            UnreadableError: A transform fails; it names the file.
+        """
+        results: Any = dict(info)
+        for step in self.steps:
+            try:
+                after = step(results)
+            except Exception as error:  # whatever a decoder raises, the file is what matters
+                raise UnreadableError(_explain(info, results, step, error)) from error
+            results = after
+            yield step, results
+            if results is None:
+                return
+
+    def judge(self, loaded: Any, refused: Sequence[Check], warned: Sequence[Check]) -> Seen:
+        """The first check that refuses what was loaded, or else all that warn."""
+        for check in refused:
+            text = None if check.__name__ in self.skipped else check(loaded, self.expected)
             if text:
                 return Seen(problem=(check.__name__, text))
-        said = [(check.__name__, check(pair, self.expected)) for check in WARNED]
-        return Seen(
-            warnings=[(name, text) for name, text in said if text],
-            counts=_count(pair),
-            whole=pair.labels.shape == pair.sizes[1],
-        )
+        said = [(check.__name__, check(loaded, self.expected)) for check in warned]
+        return Seen(warnings=[(name, text) for name, text in said if text])
+
+
+class PairReader(Reader):
+    """Reads and checks images and label maps."""
+
+    annotations = 'label maps'
+
+    def settings(self) -> tuple:
+        """How ids are mapped."""
+        metainfo = self.dataset.metainfo
+        return metainfo.get('label_map'), metainfo.get('reduce_zero_label')
+
+    def look(self, info: dict) -> Seen:
+        """Reads and checks a pair."""
+        pair = self._load(info)
+        if pair is None:
+            return Seen(labelled=False)
+        seen = self.judge(pair, REFUSED, WARNED)
+        if seen.problem is None:
+            seen.counts = _count(pair)
+            seen.whole = pair.labels.shape == pair.sizes[1]
+        return seen
 
     def _load(self, info: dict) -> Pair | None:
         """Runs the pipeline; None where it loads no labels or drops the entry."""
-        results: Any = dict(info)
         loader = None
         # As loaded: in testing images are resized before labels are loaded.
         first: dict[str, np.ndarray] = {}
         last: dict[str, np.ndarray] = {}  # before the pipeline makes tensors of them
-        for step in self.steps:
-            try:
-                results = step(results)
-            except Exception as error:  # whatever a decoder raises, the file is what matters
-                raise _UnreadableError(_explain(info, results, step, error)) from error
+        for step, results in self.run(info):
             if results is None:
                 return None
             for key, ndim in (('img', 3), ('gt_seg_map', 2)):
@@ -160,7 +207,9 @@ def _flat(transforms: Sequence[Any]) -> Iterator[Callable]:
 
 
 def _may_load(step: Callable) -> bool:
-    if _package(step) not in _STOCK or type(step).__module__.endswith('.loading'):
+    if _package(step) not in _STOCK:
+        return True
+    if type(step).__module__.endswith('.loading') and type(step).__name__ != 'FilterAnnotations':
         return True
     inner: Any = getattr(step, 'transforms', ())  # RandomChoice, RandomApply and their like
     inner = inner if isinstance(inner, Sequence) else [inner]
@@ -178,8 +227,8 @@ def _explain(info: dict, results: dict, step: Callable, error: Exception) -> str
         return found
     image = info.get('img_path')
     reason = first_line(error)
-    if 'img' not in results or 'gt_seg_map' not in results:
-        file = info.get('seg_map_path') if 'img' in results else image
+    file = image if 'img' not in results else info.get('seg_map_path')
+    if file and ('img' not in results or 'gt_seg_map' not in results):
         return f'{file}: cannot be read ({reason})'
     name = getattr(step, '__name__', type(step).__name__)
     return f'{image}: {name} of the pipeline fails ({reason})'

@@ -11,23 +11,23 @@ import platformdirs
 from ...errors import UserError
 from ...files import whole_file
 from ...version import __version__
-from .reading import PairReader, Seen, is_stock
+from .reading import Reader, Seen, is_stock
 
-_FORMAT = 2  # counted up when a check sees more than it did
+_FORMAT = 3  # counted up when a check sees more than it did
 
 
 class SeenFiles:
-    """Sound pairs of a data set, from earlier runs on this machine.
+    """Sound images of a data set, with their annotations, from earlier runs on this machine.
 
-    A pair counts as unseen once the size or time of one of its files has changed, and where another
+    One counts as unseen once the size or time of one of its files has changed, and where another
     pipeline, other classes or another version looks at it. Transforms whose code may change, those
     that do not come with OpenMMLab, are never remembered.
 
     Args:
-        reader: What reads the pairs.
+        reader: What reads them.
     """
 
-    def __init__(self, reader: PairReader) -> None:
+    def __init__(self, reader: Reader) -> None:
         dataset = reader.dataset
         self._file: Path | None = None
         self._sound: dict[str, dict] = {}
@@ -40,8 +40,7 @@ class SeenFiles:
             reader.expected,
             sorted(reader.skipped),
             _FORMAT,
-            dataset.metainfo.get('label_map'),
-            dataset.metainfo.get('reduce_zero_label'),
+            reader.settings(),
             os.path.abspath(dataset.data_root or '.'),
             sorted(dataset.data_prefix.items()),
         )
@@ -50,19 +49,20 @@ class SeenFiles:
         self._sound = _read(self._file)
 
     def get(self, info: dict) -> Seen | None:
-        """What was seen of a pair; None if it has to be read."""
+        """What was seen of an entry; None if it has to be read."""
         entry = self._sound.get(str(info.get('img_path')))
         if entry is None or entry.get('stamps') != _stamps(info):
             return None
         try:
             counts = {int(label): int(count) for label, count in entry['counts'].items()}
             warnings = [(str(name), str(text)) for name, text in entry['warnings']]
-            return Seen(warnings=warnings, counts=counts, labelled=bool(entry['labelled']))
+            image, labelled = str(info['img_path']), bool(entry['labelled'])
+            return Seen(image, warnings=warnings, counts=counts, labelled=labelled)
         except (AttributeError, LookupError, ArithmeticError, TypeError, ValueError):
             return None  # the memory is damaged
 
     def add(self, info: dict, seen: Seen) -> None:
-        """Remembers a pair, if it is sound."""
+        """Remembers an entry, if it is sound."""
         stamps = _stamps(info)
         if self._file is None or stamps is None or seen.problem:
             return

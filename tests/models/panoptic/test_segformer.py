@@ -9,15 +9,18 @@ import torch.nn.functional as F
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import bbox_cxcywh_to_xyxy, bbox_overlaps, bbox_xyxy_to_cxcywh
+from mmengine.dataset import pseudo_collate
 from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 from scipy.optimize import linear_sum_assignment
 
+from mmseg_faseg.engine.checks.kinds import kind_of
 from mmseg_faseg.errors import UserError
 from mmseg_faseg.models.losses import from_panoptic
 from mmseg_faseg.models.losses.segformer import SegFormerLosses
 from mmseg_faseg.models.merging.panoptic import Candidates, merging
 from mmseg_faseg.models.merging.rows import padded_rows
+from tests.helpers.coco import Coco
 from tests.helpers.configs import load
 from tests.helpers.small_detector import SIZE, STUFF, THINGS, images
 
@@ -363,3 +366,27 @@ def test_predictions_that_are_not_finite(part, what):
     model.bbox_head.mask_losses.faults = faults = []
     losses_of(model, samples)
     assert any(what in fault for fault in faults)
+
+
+def test_the_check_of_data_knows_its_numbers():
+    _, expected = kind_of(build())
+    assert (expected.num_things, expected.num_stuff) == (THINGS, STUFF)
+    assert (expected.num_queries, expected.with_queries, expected.head) == (20, THINGS, 'model')
+
+
+@pytest.mark.parametrize('what', ['nothing', 'things', 'stuff', 'crowd'])
+def test_every_part_learns_from_unusual_images(what, tmp_path):
+    """Without objects, without stuff, without things, with a crowd in place of an object."""
+    coco = Coco(tmp_path, panoptic=True)
+    coco.content['categories'].insert(2, dict(id=8, name='cow', isthing=1))
+    coco.content['categories'].append(dict(id=91, name='sky', isthing=0))
+    coco.change(what)
+    dataset = coco.dataset(metainfo=dict(classes=('cat', 'dog', 'cow', 'grass', 'sky')))
+    model = build().train()
+    model.data_preprocessor.pad_seg, model.data_preprocessor.seg_pad_value = True, 255
+    data = model.data_preprocessor(pseudo_collate([dataset[0]]), True)
+    assert len(data['data_samples'][0].gt_instances) == dict(things=2, crowd=1).get(what, 0)
+    sum(model(**data, mode='loss').values()).backward()
+    grads = {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
+    assert [name for name, grad in grads.items() if grad is None] == []
+    assert all(grad.isfinite().all() for grad in grads.values())
