@@ -62,13 +62,14 @@ def _check_coco(dataset: CocoDataset) -> None:
     if not dataset.backend_args:
         if not os.path.isfile(dataset.ann_file):
             raise FileNotFoundError(
-                f'{name}: there is no annotation file {dataset.ann_file}. Put it there or {advice}'
+                f'{name}: there is no annotation file {dataset.ann_file!r}. '
+                f'Put it there or {advice}'
             )
         for key, what in (('img', 'images'), ('seg', 'panoptic PNG files')):
             folder = dataset.data_prefix.get(key)
             if folder and not os.path.isdir(folder):
                 raise FileNotFoundError(
-                    f'{name}: there is no folder {folder}, which should hold {what}. '
+                    f'{name}: there is no folder {folder!r}, which should hold {what}. '
                     f'Put it there or {advice}'
                 )
     try:
