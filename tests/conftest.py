@@ -15,10 +15,21 @@ os.environ['XDG_CACHE_HOME'] = tempfile.mkdtemp(prefix='mmseg_faseg_cache_')
 import cv2
 import numpy as np
 import pytest
+from mmengine.registry import DefaultScope
 
 import mmseg_faseg  # noqa: F401  before any of OpenMMLab's packages, as in a config
 from tests.helpers.parity import converted  # noqa: F401  a fixture
 from tests.helpers.tools import REPOSITORY, call_tool
+
+
+@pytest.fixture(autouse=True)
+def scope_restored():
+    """Leaves to the next test the default scope that it would have alone."""
+    before = dict(DefaultScope._instance_dict)
+    yield
+    DefaultScope._instance_dict.clear()
+    DefaultScope._instance_dict.update(before)
+
 
 _CONFIG = """
 _base_ = [

@@ -84,9 +84,9 @@ class Array(np.ndarray):
             raise pickle.UnpicklingError(f'an array has the state {_short(state)}')
         _, shape, number_type, fortran, data = state
         values = _array(data, number_type, shape, 'F' if fortran else 'C')
-        self.dtype = values.dtype  # type: ignore[misc]  # numpy's types know no setter
-        self.resize(values.shape, refcheck=False)  # in place: whoever has it already keeps it
-        self[...] = values
+        # In place: whoever has it already keeps it. Of the file's own state nothing goes in.
+        own = (1, values.shape, values.dtype, False, values.tobytes())
+        super().__setstate__(own)  # type: ignore[arg-type]  # NumPy's own are not np.bool
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """As the plain array's."""
