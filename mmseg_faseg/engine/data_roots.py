@@ -10,6 +10,7 @@ from mmdet.datasets import CocoDataset
 from mmengine.dataset import BaseDataset
 from mmseg.registry import DATASETS
 
+from ..datasets import ToyPanopticDataset
 from .checks.coco_form import form_problem
 from .checks.datasets import names_problem
 from .data_check import DataMismatchError
@@ -31,6 +32,8 @@ def check_data_roots(*dataset_cfgs: dict) -> None:
     for cfg in dataset_cfgs:
         for leaf in _leaf_cfgs(cfg):
             dataset = _build_lazily(leaf)
+            if isinstance(dataset, ToyPanopticDataset):
+                dataset.write_missing()
             if isinstance(dataset, CocoDataset):
                 _check_coco(dataset)
             else:

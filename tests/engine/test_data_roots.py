@@ -108,3 +108,10 @@ def test_no_image_is_left(instances):
     instances.content.update(images=[], annotations=[])
     with pytest.raises(DataMismatchError, match='CocoDataset has no images: .*lists none'):
         roots(instances)
+
+
+def test_a_data_set_that_makes_its_files_does_so_first(tmp_path):
+    settings = dict(type='mmdet.ToyPanopticDataset', num_images=2, size=64, data_root=str(tmp_path))
+    check_data_roots(settings)
+    made = {file.name for file in tmp_path.glob('edition*/*.json')}
+    assert made == {'panoptic_train_2.json', 'instances_train_2.json'}
