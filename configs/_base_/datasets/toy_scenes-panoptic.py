@@ -57,5 +57,13 @@ val_evaluator = [
         ann_file=f'{data_root}/{folder}/instances_val_100.json',
         metric='segm',
     ),
+    dict(
+        type='SemanticMetrics',
+        metrics=[
+            dict(type='IoUMetric'),
+            dict(type='BoundaryIoUMetric'),
+            dict(type='SizeIoUMetric'),
+        ],
+    ),
 ]
 test_evaluator = val_evaluator
