@@ -297,3 +297,15 @@ def test_a_detector_costs_what_the_same_head_costs_a_segmentor(cfg):
     assert found.parts['prediction'].params == segmentor.parts['prediction'].params
     for part in ('backbone', 'pixel decoder', 'transformer decoder'):
         assert found.parts[part] == segmentor.parts[part]
+
+
+def test_panoptic_segformer_costs_what_its_parts_cost():
+    """A DETR's encoder is its pixel decoder; the head predicts from what both decoders give."""
+    found = complexity_of(load_config('mmseg_faseg::panoptic-segformer_toy-panoptic.py'), SIZE)
+    assert all(part.flops > 0 and part.params > 0 for part in found.parts.values())
+    deeper = load_config('mmseg_faseg::panoptic-segformer_toy-panoptic.py')
+    deeper.model.encoder.num_layers += 1
+    more = complexity_of(deeper, SIZE)
+    for part in ('backbone', 'transformer decoder', 'prediction'):
+        assert more.parts[part] == found.parts[part]
+    assert more.parts['pixel decoder'].flops > found.parts['pixel decoder'].flops

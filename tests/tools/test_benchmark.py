@@ -19,8 +19,14 @@ from tests.helpers.live_tensors import LiveTensors
 from tests.helpers.tools import REPOSITORY, call_tool
 from tools.benchmarks import measure, memory, models, scaling, speed
 from tools.benchmarks.models import PRECISIONS, measured_model
-from tools.benchmarks.tasks import TASKS, label_maps
+from tools.benchmarks.samples import label_maps, panoptic_sample
+from tools.benchmarks.tasks import TASKS
 
+SEMANTIC = [name for name in TASKS if name != 'detector']
+DETECTORS = [
+    f'mmseg_faseg::{method}_toy-panoptic.py'
+    for method in ('faseg', 'mask2former', 'panoptic-segformer')
+]
 TOYS = ('mmseg_faseg::faseg_toy.py', 'mmseg_faseg::mask2former_toy.py')
 SIZE = (64, 96)
 MIB = 2**20
@@ -151,7 +157,7 @@ def test_memory_of_training_includes_gradients(pair):
     assert got > sum(param.nbytes for param in params)
 
 
-@pytest.mark.parametrize('name', TASKS)
+@pytest.mark.parametrize('name', SEMANTIC)
 def test_both_models_get_the_same_inputs(name, pair):
     both = [TASKS[name](*own).inputs(SIZE, 2) for own in pair]
     tensors = [[x for x in tree_leaves(own) if torch.is_tensor(x)] for own in both]
@@ -180,6 +186,37 @@ def test_tasks_do_what_they_say(index, pair):
     assert not torch.equal(before, model.backbone.conv1.weight)
 
 
+@pytest.mark.parametrize('name', DETECTORS)
+def test_tasks_of_detectors(name):
+    measured = measured_model(name)
+    speed.check_tasks(measured, ['detector', 'iteration'], 'cpu')
+    model = measured.build('cpu')
+    detector = TASKS['detector'](measured, model)
+    for sample in detector(detector.inputs(SIZE, 2)):
+        assert sample.pred_panoptic_seg.sem_seg.shape == (1, *SIZE)
+    iteration = TASKS['iteration'](measured, model)
+    inputs, samples = iteration.inputs(SIZE, 2)
+    assert all(5 < len(sample.gt_instances) < 48 for sample in samples)
+    before = {name: weight.clone() for name, weight in model.named_parameters()}
+    iteration((inputs, samples))
+    changed = {n for n, weight in model.named_parameters() if not torch.equal(before[n], weight)}
+    assert 'backbone.layer4.1.conv2.weight' in changed
+
+
+def test_objects_are_the_segments_of_things():
+    labels = label_maps(8, (60, 80), 1)[0]
+    sample = panoptic_sample(labels, num_things=5)
+    instances = sample.gt_instances
+    masks = torch.from_numpy(instances.masks.masks).bool()
+    assert (masks.sum(0) == (labels < 5)).all()
+    for label, mask, box in zip(instances.labels, masks, instances.bboxes, strict=True):
+        assert (labels[mask] == label).all()
+        rows, columns = mask.nonzero().T
+        edges = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+        assert box.tolist() == [float(edge) for edge in edges]
+    assert torch.equal(sample.gt_sem_seg.sem_seg[0], labels)
+
+
 def test_label_maps_look_like_scenes():
     labels = label_maps(150, (128, 100), 2)
     assert labels.shape == (2, 128, 100)
@@ -188,7 +225,7 @@ def test_label_maps_look_like_scenes():
         assert (label[:, 1:] == label[:, :-1]).double().mean() > 0.9  # in segments
 
 
-@pytest.mark.parametrize('name', TASKS)
+@pytest.mark.parametrize('name', SEMANTIC)
 def test_forward_passes_run_in_the_precision(name, pair):
     (measured, model), seen = pair[0], []
     hook = model.decode_head.transformer_decoder.register_forward_pre_hook(
@@ -404,6 +441,18 @@ def test_arguments_of_scaling_too(arguments, message, refused, unread):
             [*TOYS, '--tasks', 'iteration', '--cfg-options', 'model.decode_head.train_cfg=None'],
             'task iteration: faseg_toy, train_cfg=None has no decode_head.train_cfg',
         ),
+        (
+            [*DETECTORS[:2], '--tasks', 'predict'],
+            '--tasks for faseg_toy-panoptic must be of detector, iteration, got predict',
+        ),
+        (
+            [*TOYS, '--tasks', 'detector'],
+            '--tasks for faseg_toy must be of predict, train, segmentor, iteration, got detector',
+        ),
+        (
+            [*DETECTORS[:2], '--classes', '3'],
+            '--classes is for semantic segmentation',
+        ),
     ],
 )
 def test_configs_are_checked_before_anything_is_measured(arguments, message, refused, monkeypatch):
@@ -413,7 +462,7 @@ def test_configs_are_checked_before_anything_is_measured(arguments, message, ref
 
 def test_config_without_a_head_of_ours(write_config, tmp_path):
     config = write_config(tmp_path / 'tiny.py', "model['decode_head'].pop('in_channels')")
-    with pytest.raises(UserError, match='has no model with a backbone and a decode_head'):
+    with pytest.raises(UserError, match='has no model with a backbone and a head like'):
         measured_model(str(config))
 
 

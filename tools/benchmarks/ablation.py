@@ -29,7 +29,7 @@ from mmseg_faseg.files import whole_file
 from .results import Report, at_least, check_folder, mean_and_deviation, table
 
 # What is shown of validations: the first that there is.
-_MAIN = ('mIoU', 'coco_panoptic/PQ', 'coco/segm_mAP')
+_MAIN = ('coco_panoptic/PQ', 'mIoU', 'coco/segm_mAP')
 Runs = dict[tuple[str, int], Config]  # by the stem of the config's file, and seed
 
 
