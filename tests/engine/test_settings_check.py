@@ -310,6 +310,16 @@ def test_misspelled_name_of_a_check(start):
         start({'skip_checks': ['crop_sise']})
 
 
+@pytest.mark.parametrize('stuff', [3, 0])
+def test_classes_of_mask2formers_fusion_head(stuff):
+    head = SimpleNamespace(num_things_classes=5, num_stuff_classes=3, num_classes=8)
+    fusion = SimpleNamespace(num_things_classes=5, num_stuff_classes=stuff)
+    model = SimpleNamespace(panoptic_head=head, panoptic_fusion_head=fusion)
+    found = list(settings.fusion_head(SimpleNamespace(model=model)))
+    wrong = 'model.panoptic_fusion_head.num_stuff_classes is 0, but that of panoptic_head is 3'
+    assert found == ([] if stuff else [wrong])
+
+
 def test_class_weights_of_mask2former_head():
     """MMSegmentation's head fails at the first iteration; ours refuses when it is built."""
     loss = SimpleNamespace(class_weight=[1.0] * 3)
@@ -317,6 +327,9 @@ def test_class_weights_of_mask2former_head():
     runner = SimpleNamespace(model=SimpleNamespace(decode_head=head))
     (text,) = settings.class_weight(runner)
     assert 'loss_cls.class_weight has 3 values, needs num_classes + 1 = 4' in text
+    detector = SimpleNamespace(panoptic_head=runner.model.decode_head)  # of MMDetection
+    (text,) = settings.class_weight(SimpleNamespace(model=detector))
+    assert 'model.panoptic_head.loss_cls.class_weight has 3 values' in text
     loss.class_weight.append(0.1)
     assert not list(settings.class_weight(runner))
 
@@ -329,6 +342,7 @@ def test_windows_of_encoder_decoder():
 
 
 def test_every_check_is_tried():
-    tried = {case.split()[0] for case in (REFUSED | WARNED)} | {'windows', 'class_weight'}
+    tried = {case.split()[0] for case in (REFUSED | WARNED)}
+    tried |= {'windows', 'class_weight', 'fusion_head'}
     checks = [check for part in (settings, schedules) for check in (*part.REFUSED, *part.WARNED)]
     assert tried == {check.__name__ for check in checks}

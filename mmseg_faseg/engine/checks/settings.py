@@ -89,6 +89,22 @@ def class_weight(runner: Runner) -> Iterator[str]:
                 yield f'{name}.{part}.class_weight has {len(weights)} values, needs {needs}'
 
 
+def fusion_head(runner: Runner) -> Iterator[str]:
+    """The fusion head of MMDetection's Mask2Former has the classes of its mask head."""
+    model = segmentor(runner)
+    head, fusion = (
+        getattr(model, name, None) for name in ('panoptic_head', 'panoptic_fusion_head')
+    )
+    if head is None or fusion is None:
+        return
+    for name in ('num_things_classes', 'num_stuff_classes'):
+        expected, got = getattr(head, name, None), getattr(fusion, name, None)
+        if expected != got:
+            yield (
+                f'model.panoptic_fusion_head.{name} is {got}, but that of panoptic_head is {expected}'
+            )
+
+
 def windows(runner: Runner) -> Iterator[str]:
     """Sliding windows cover the image."""
     try:
@@ -185,7 +201,7 @@ def _loops(runner: Runner) -> dict[str, Any]:
 def _heads(model: nn.Module) -> dict[str, Any]:
     """Heads by their place in the config, the one that decides first."""
     heads: dict[str, Any] = {}
-    for name in ('decode_head', 'auxiliary_head'):
+    for name in ('decode_head', 'panoptic_head', 'auxiliary_head'):
         part = getattr(model, name, None)
         if isinstance(part, nn.ModuleList):  # of a cascade the last one decides
             found = [(f'{name}[{index}]', head) for index, head in enumerate(part)]
@@ -256,6 +272,7 @@ REFUSED: tuple[Check, ...] = (
     ignore_index,
     num_classes_of_heads,
     class_weight,
+    fusion_head,
     windows,
     image_statistics,
     batch_shape,
