@@ -100,9 +100,8 @@ def fusion_head(runner: Runner) -> Iterator[str]:
     for name in ('num_things_classes', 'num_stuff_classes'):
         expected, got = getattr(head, name, None), getattr(fusion, name, None)
         if expected != got:
-            yield (
-                f'model.panoptic_fusion_head.{name} is {got}, but that of panoptic_head is {expected}'
-            )
+            where = f'model.panoptic_fusion_head.{name} is {got}'
+            yield f'{where}, but that of panoptic_head is {expected}'
 
 
 def windows(runner: Runner) -> Iterator[str]:
