@@ -22,7 +22,7 @@ from tools.benchmarks.models import PRECISIONS, measured_model
 from tools.benchmarks.samples import label_maps, panoptic_sample
 from tools.benchmarks.tasks import TASKS
 
-SEMANTIC = [name for name in TASKS if name != 'detector']
+SEMANTIC = [name for name in TASKS if name not in ('detector', 'merging')]
 DETECTORS = [
     f'mmseg_faseg::{method}_toy-panoptic.py'
     for method in ('faseg', 'mask2former', 'panoptic-segformer')
@@ -201,6 +201,16 @@ def test_tasks_of_detectors(name):
     iteration((inputs, samples))
     changed = {n for n, weight in model.named_parameters() if not torch.equal(before[n], weight)}
     assert 'backbone.layer4.1.conv2.weight' in changed
+
+
+@pytest.mark.parametrize('name', DETECTORS[:2])
+def test_merging_has_many_segments(name):
+    measured = measured_model(name)
+    merging = TASKS['merging'](measured, measured.build('cpu'))
+    (sample,) = merging(merging.inputs(SIZE, 1))
+    assert len(sample.pred_panoptic_seg.sem_seg.unique()) > 5
+    assert len(sample.pred_instances) == 40
+    speed.check_tasks(measured, ['merging'], 'cpu')
 
 
 def test_objects_are_the_segments_of_things():
@@ -443,11 +453,15 @@ def test_arguments_of_scaling_too(arguments, message, refused, unread):
         ),
         (
             [*DETECTORS[:2], '--tasks', 'predict'],
-            '--tasks for faseg_toy-panoptic must be of detector, iteration, got predict',
+            '--tasks for faseg_toy-panoptic must be of detector, merging, iteration, got predict',
         ),
         (
             [*TOYS, '--tasks', 'detector'],
             '--tasks for faseg_toy must be of predict, train, segmentor, iteration, got detector',
+        ),
+        (
+            [DETECTORS[2], DETECTORS[2], '--tasks', 'merging'],
+            '--tasks for panoptic-segformer_toy-panoptic must be of detector, iteration, got',
         ),
         (
             [*DETECTORS[:2], '--classes', '3'],

@@ -27,7 +27,7 @@ from .results import Report, at_least, check_folder, table
 from .tasks import TASKS, Size
 
 _SEMANTIC = ('predict', 'train', 'segmentor', 'iteration')
-_DETECTION = ('detector', 'iteration')
+_DETECTION = ('detector', 'merging', 'iteration')
 
 Pair = tuple[MeasuredModel, MeasuredModel]
 
@@ -127,10 +127,14 @@ def check_tasks(measured: MeasuredModel, tasks: list[str], device: str) -> None:
             f'--device {device} --tasks {" ".join(tasks)}'
         )
     semantic = 'decode_head' in model
-    other = [task for task in tasks if task not in (_SEMANTIC if semantic else _DETECTION)]
+    known = _SEMANTIC if semantic else _DETECTION
+    if 'bbox_head' in model:  # Panoptic SegFormer's masks are no logits
+        known = tuple(task for task in known if task != 'merging')
+    other = [task for task in tasks if task not in known]
     if other:
-        known = ', '.join(_SEMANTIC if semantic else _DETECTION)
-        raise UserError(f'--tasks for {measured.name} must be of {known}, got {", ".join(other)}')
+        raise UserError(
+            f'--tasks for {measured.name} must be of {", ".join(known)}, got {", ".join(other)}'
+        )
     trains = model.decode_head if semantic else model
     if 'iteration' in tasks and not trains.get('train_cfg'):
         where = 'decode_head.train_cfg' if semantic else 'train_cfg'
@@ -192,7 +196,7 @@ def measure_pair(
         row['skipped'] = str(error)
     except torch.OutOfMemoryError:
         row['skipped'] = 'both models at once need more than the GPU has'
-    if TASKS[task].inference and 'skipped' not in row:
+    if TASKS[task].inference and task != 'merging' and 'skipped' not in row:
         row['flops'] = [flops_of(measured, task, size, batch) for measured in models]
     gc.collect()
     if args.device == 'cuda':

@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from mmdet.structures import DetDataSample
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmseg.structures import SegDataSample
@@ -149,6 +150,34 @@ class Detector(Segmentor):
         return self.model.predict(inputs, [DetDataSample(metainfo=meta) for _ in inputs])
 
 
+class Merging(Detector):
+    """From class and mask logits to segments and objects, as the detector makes them.
+
+    Every query is sure of its class and of its part of the image, so that all become segments.
+    """
+
+    title = 'merging, logits to segments'
+
+    def __init__(self, measured, model):
+        super().__init__(measured, model)
+        model.extract_feat = lambda _: None
+
+    def inputs(self, size, batch):
+        """Images, of which only the size matters."""
+        queries, classes = self.head_cfg.num_queries, self.model.num_classes
+        coarse = [math.ceil(length / 32) for length in size]
+        owner = self._random(1, batch, queries, *coarse).argmax(1)
+        masks = 8.0 * F.one_hot(owner, queries).movedim(-1, 1) - 4
+        masks = F.interpolate(masks, [math.ceil(length / 4) for length in size], mode='bilinear')
+        labels = torch.arange(queries, device=self.device) % classes
+        logits = (8.0 * F.one_hot(labels, classes + 1)).expand(batch, -1, -1)
+        head = self.model.panoptic_head
+        head.predict_last = lambda _: (logits, masks)
+        # MMDetection's detector takes masks at the size of the input.
+        head.predict = lambda *_: (logits, F.interpolate(masks, size, mode='bilinear'))
+        return super().inputs(size, batch)
+
+
 class Iteration(Task):
     """Training iteration: losses of labelled images, backward, clipping, AdamW."""
 
@@ -193,5 +222,6 @@ TASKS: dict[str, type[Task]] = {
     'train': Train,
     'segmentor': Segmentor,
     'detector': Detector,
+    'merging': Merging,
     'iteration': Iteration,
 }
