@@ -209,7 +209,7 @@ def test_merging_has_many_segments(name):
     merging = TASKS['merging'](measured, measured.build('cpu'))
     (sample,) = merging(merging.inputs(SIZE, 1))
     assert len(sample.pred_panoptic_seg.sem_seg.unique()) > 5
-    assert len(sample.pred_instances) == 40
+    assert len(sample.pred_instances.scores.nonzero()) > 5
     speed.check_tasks(measured, ['merging'], 'cpu')
 
 
