@@ -1,11 +1,18 @@
 """From masks to objects (Mask2Former, instance inference)."""
 
+from collections.abc import Callable
+
 import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
 
 from ..decoders.mask_boxes import boxes_around
 from .rows import Activation, MaskRows
+
+
+def mean_inside(totals: Tensor, areas: Tensor) -> Tensor:
+    """How certain masks are, (N,), from the sums of their values inside and their areas."""
+    return totals / (areas + 1e-6)
 
 
 def predict_instances(
@@ -45,6 +52,7 @@ def instances_of(
     scores: Tensor,
     threshold: float = 0,
     activation: Activation = Tensor.sigmoid_,
+    certainty: Callable[[Tensor, Tensor], Tensor] = mean_inside,
 ) -> InstanceData:
     """The objects that chosen masks of an image are.
 
@@ -55,20 +63,17 @@ def instances_of(
         scores: Probability of the class, (N,).
         threshold: A pixel is inside where the mask logit is larger.
         activation: From mask logits, which it overwrites, to how certain they are.
+        certainty: As :func:`mean_inside`; a score is its product with the class's probability.
 
     Returns:
         As of :func:`predict_instances`, without boxes.
     """
     masks = torch.empty(len(queries), *rows.ori_shape, dtype=torch.bool, device=rows.device)
-    certainty, areas = torch.zeros_like(scores), torch.zeros_like(labels)
+    totals, areas = torch.zeros_like(scores), torch.zeros_like(labels)
     for where, logits in rows.chunks():
         logits = logits[..., queries]
         inside = logits > threshold
         masks[:, where] = inside.permute(2, 0, 1)
-        certainty += activation(logits).mul_(inside).sum((0, 1))
+        totals += activation(logits).mul_(inside).sum((0, 1))
         areas += inside.sum((0, 1))
-    return InstanceData(
-        labels=labels,
-        scores=scores * certainty / (areas + 1e-6),
-        masks=masks,
-    )
+    return InstanceData(labels=labels, scores=scores * certainty(totals, areas), masks=masks)

@@ -93,10 +93,11 @@ class PanopticSegFormer(DeformableDETR):
             sample.pred_panoptic_seg = PixelData(sem_seg=self._merge()(rows, candidates))
         if test_cfg.get('instance_on', False):
             things = torch.arange(segments.boxes.shape[1], device=labels.device)
-            found = instances_of(rows, things, labels[things], scores[things], 0.5, _as_it_is)
+            chosen = things, labels[things], scores[things]
+            found = instances_of(rows, *chosen, 0.5, _as_it_is, _squared_mean)
             height, width = rows.ori_shape
             scale = segments.boxes.new_tensor([width, height, width, height])
-            found.bboxes = bbox_cxcywh_to_xyxy(segments.boxes[image]) * scale
+            found.bboxes = bbox_cxcywh_to_xyxy(segments.boxes[image]).clamp(0, 1) * scale
             sample.pred_instances = found
 
 
@@ -115,3 +116,8 @@ def _rows(masks: Tensor, size: tuple[int, int], img_meta: dict, rescale: bool) -
 def _as_it_is(masks: Tensor) -> Tensor:
     """Masks that have passed a ReLU are not logits."""
     return masks
+
+
+def _squared_mean(totals: Tensor, areas: Tensor) -> Tensor:
+    """How certain the released code is of an object, as in mask-wise merging."""
+    return (totals / (areas + 1)) ** 2
