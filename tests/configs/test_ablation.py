@@ -6,12 +6,15 @@ import csv
 import pytest
 import torch
 
+from mmseg_faseg.apis.model import build_model
 from tests.helpers.configs import load
 from tests.helpers.full_size import build_segmentor, outline
 from tests.helpers.small_head import samples
 from tests.helpers.tools import REPOSITORY
 
-FILES = {path.stem: path for path in sorted((REPOSITORY / 'configs/ablation').glob('*.py'))}
+ROWS = sorted((REPOSITORY / 'configs/ablation').glob('*.py'))
+FILES = {path.stem: path for path in ROWS if 'panoptic' not in path.stem}
+MERGING = [path.stem for path in ROWS if path.stem not in FILES]
 TABLE = REPOSITORY / 'docs' / 'ablations.csv'
 TOY = {  # positional query and HRCA in the table
     ('learned', 'none'): 'ablation/faseg_toy_learned_no-hrca',
@@ -48,6 +51,23 @@ def test_a_row_trains(row):
     sum(losses.values()).backward()
     missing = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
     assert missing == []
+
+
+@pytest.mark.parametrize('row', MERGING)
+def test_rows_of_merging_take_the_weights_of_their_base(row):
+    base, merging = row.rsplit('_', 1)
+    whole, cfg = load(base), load(f'ablation/{row}')
+    assert cfg.model.test_cfg.merging == merging
+    assert whole.model.test_cfg.get('merging', 'argmax') != merging
+    assert cfg.model.test_cfg.panoptic_on
+    assert cfg.model.test_cfg.instance_on
+    assert {key: cfg[key] for key in cfg if key != 'model'} == {
+        key: whole[key] for key in whole if key != 'model'
+    }
+    models = [build_model(one).state_dict() for one in (whole, cfg)]
+    assert [{key: value.shape for key, value in own.items()} for own in models[1:]] == [
+        {key: value.shape for key, value in models[0].items()}
+    ]
 
 
 @pytest.mark.parametrize('kind', TOY, ids='-'.join)
