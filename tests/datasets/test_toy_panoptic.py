@@ -172,7 +172,7 @@ def test_the_config_knows_the_files():
     cfg = load('faseg_toy-panoptic')
     with DefaultScope.overwrite_default_scope('mmdet'):
         dataset = DATASETS.build({**cfg.val_dataloader.dataset, 'lazy_init': True})
-    panoptic, instances = cfg.val_evaluator
+    panoptic, instances, _ = cfg.val_evaluator
     assert dataset.ann_file == panoptic.ann_file
     assert dataset.data_prefix['seg'] == panoptic.seg_prefix
     assert instances.ann_file == panoptic.ann_file.replace('panoptic_val', 'instances_val')
@@ -183,7 +183,7 @@ def evaluated(tmp_path):
     """Metrics of predictions made from the truth: segment ids (H, W), and instances."""
     cfg = load('faseg_toy-panoptic')
     dataset = make(tmp_path, split='val', pipeline=cfg.val_dataloader.dataset.pipeline)
-    panoptic, instances = cfg.val_evaluator
+    panoptic, instances, semantic = cfg.val_evaluator
     panoptic.update(
         ann_file=f'{tmp_path}/{FOLDER}/panoptic_val_3.json',
         seg_prefix=f'{tmp_path}/{FOLDER}/panoptic/val',
@@ -192,7 +192,7 @@ def evaluated(tmp_path):
 
     def evaluate(change):
         with DefaultScope.overwrite_default_scope('mmdet'):
-            metrics = [METRICS.build(metric) for metric in (panoptic, instances)]
+            metrics = [METRICS.build(metric) for metric in (panoptic, instances, semantic)]
         found = {}
         for metric in metrics:
             metric.dataset_meta = dataset.metainfo
@@ -223,6 +223,7 @@ def test_the_truth_is_perfect(evaluated):
     assert found['coco_panoptic/PQ'] == found['coco_panoptic/PQ_th'] == 100
     assert found['coco_panoptic/PQ_st'] == 100
     assert found['coco/segm_mAP'] == 1
+    assert found['mIoU'] == found['boundary/mIoU'] == 100
 
 
 def test_things_of_another_class_count_for_nothing(evaluated):
