@@ -13,7 +13,7 @@ from unittest.mock import patch
 
 import torch
 
-from .models import MeasuredModel, head_of
+from .models import MeasuredModel
 from .tasks import TASKS, Size
 
 # glibc then takes tensors from the system one by one and gives them back when they are freed, so
@@ -99,7 +99,7 @@ def _measure(
         task = TASKS[name](measured, measured.build(device))
         task(task.inputs(_TINY, batch))
         inputs = task.inputs(size, batch)
-        if head_of(model).get('pixel_decoder', {}).get('deformable_backend') == 'compiled':
+        if task.head_cfg.get('pixel_decoder', {}).get('deformable_backend') == 'compiled':
             task(inputs)  # compiles for this size
         task.model.zero_grad()  # gradients count, and there are some already
         return peak_memory(lambda: [task(inputs) for _ in range(runs)], device)

@@ -116,13 +116,14 @@ def measured_model(
     """
     cfg = load_config(config, options)
     model = cfg.get('model') or {}
-    head = head_of(model)
-    if head is None or not isinstance(model.get('backbone'), dict):
+    name = head_name(model)
+    if name is None or not isinstance(model.get('backbone'), dict):
         raise UserError(
             f'config {cfg.filename} has no model with a backbone and a head like FASegHead, '
             'Mask2FormerHead, their panoptic kin or PanopticSegFormerHead'
         )
     model.backbone.init_cfg = None
+    head = model[name]
     if classes is not None:
         if 'num_classes' not in head:
             raise UserError(f'--classes is for semantic segmentation, {cfg.filename} is not')
@@ -136,15 +137,15 @@ def measured_model(
     return MeasuredModel(', '.join([Path(cfg.filename).stem, *changes]), cfg, precision)
 
 
-def head_of(model: dict) -> Any:
-    """The config of a model's mask head, or None."""
+def head_name(model: dict) -> str | None:
+    """Where the config of a model has its mask head; None if it has none of ours or like ours."""
     for name, needed in (
         ('decode_head', {'num_classes', 'in_channels', 'pixel_decoder'}),
         ('panoptic_head', {'num_things_classes', 'in_channels', 'pixel_decoder'}),
         ('bbox_head', {'num_things_classes', 'stuff_decoder'}),
     ):
         if needed <= set(model.get(name) or {}):
-            return model[name]
+            return name
     return None
 
 

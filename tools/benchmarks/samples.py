@@ -12,6 +12,15 @@ from torch import Tensor
 _GRID = (6, 8)  # segments of an image
 
 
+def labelled_samples(head: dict, size: tuple[int, int], batch: int) -> list:
+    """Samples of as many images as ``batch`` for the head of a config."""
+    if 'num_classes' in head:
+        return [label_map_sample(labels) for labels in label_maps(head['num_classes'], size, batch)]
+    things = head['num_things_classes']
+    maps = label_maps(things + head['num_stuff_classes'], size, batch)
+    return [panoptic_sample(labels, things) for labels in maps]
+
+
 def label_maps(num_classes: int, size: tuple[int, int], batch: int) -> Tensor:
     """Label maps (B, H, W), int64: 6 x 8 segments of at most 15 classes, as ADE20K's images."""
     generator = torch.Generator().manual_seed(0)

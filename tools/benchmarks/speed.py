@@ -21,13 +21,11 @@ from .models import (
     MeasuredModel,
     check_device,
     check_sizes,
+    head_name,
     measured_model,
 )
 from .results import Report, at_least, check_folder, table
 from .tasks import TASKS, Size
-
-_SEMANTIC = ('predict', 'train', 'segmentor', 'iteration')
-_DETECTION = ('detector', 'merging', 'iteration')
 
 Pair = tuple[MeasuredModel, MeasuredModel]
 
@@ -126,19 +124,16 @@ def check_tasks(measured: MeasuredModel, tasks: list[str], device: str) -> None:
             f'{measured.name}: model.cuda_graphs=True is for --device cuda --tasks segmentor, got '
             f'--device {device} --tasks {" ".join(tasks)}'
         )
-    semantic = 'decode_head' in model
-    known = _SEMANTIC if semantic else _DETECTION
-    if 'bbox_head' in model:  # Panoptic SegFormer's masks are no logits
-        known = tuple(task for task in known if task != 'merging')
-    other = [task for task in tasks if task not in known]
+    head = head_name(model)
+    known = [name for name, task in TASKS.items() if head in task.heads]
+    other = [name for name in tasks if name not in known]
     if other:
         raise UserError(
             f'--tasks for {measured.name} must be of {", ".join(known)}, got {", ".join(other)}'
         )
-    trains = model.decode_head if semantic else model
+    where, trains = ('decode_head.', model[head]) if head == 'decode_head' else ('', model)
     if 'iteration' in tasks and not trains.get('train_cfg'):
-        where = 'decode_head.train_cfg' if semantic else 'train_cfg'
-        raise UserError(f'task iteration: {measured.name} has no {where}')
+        raise UserError(f'task iteration: {measured.name} has no {where}train_cfg')
 
 
 def compare(
@@ -196,7 +191,7 @@ def measure_pair(
         row['skipped'] = str(error)
     except torch.OutOfMemoryError:
         row['skipped'] = 'both models at once need more than the GPU has'
-    if TASKS[task].inference and task != 'merging' and 'skipped' not in row:
+    if TASKS[task].counted and 'skipped' not in row:
         row['flops'] = [flops_of(measured, task, size, batch) for measured in models]
     gc.collect()
     if args.device == 'cuda':
@@ -214,15 +209,15 @@ def _times(
     times: dict[str, Any] = dict(seconds=take_turns(runs, args.repeats, args.device))
     # A replay of CUDA graphs has no parts.
     graphs = any(measured.cfg.model.get('cuda_graphs') for measured in models)
-    if name in ('segmentor', 'detector', 'iteration') and not graphs:
+    if TASKS[name].whole and not graphs:
         times['parts'] = seconds_by_part(tasks, inputs, min(args.repeats, 3))
     return times
 
 
 def flops_of(measured: MeasuredModel, task: str, size: Size, batch: int) -> int:
-    """FLOPs of 'predict', 'segmentor' or 'detector', a multiply-add as two."""
+    """FLOPs of a task that they are counted of, a multiply-add as two."""
     complexity = complexity_of(measured.cfg, size)
-    outside = 0 if task != 'predict' else complexity.parts['backbone'].flops
+    outside = complexity.parts['backbone'].flops if TASKS[task].counted == 'head' else 0
     return 2 * batch * (complexity.flops - outside)
 
 

@@ -13,8 +13,8 @@ from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
-from .models import PRECISIONS, MeasuredModel, head_of
-from .samples import label_map_sample, label_maps, panoptic_sample
+from .models import PRECISIONS, MeasuredModel, head_name
+from .samples import labelled_samples
 
 Size = tuple[int, int]
 
@@ -28,14 +28,20 @@ class Task:
 
     Attributes:
         title: What tables call it.
+        heads: Of which heads it is asked, by their names in a config.
         inference: Whether it runs without gradients.
+        whole: Whether the whole model runs, whose parts are then timed.
+        counted: What FLOPs are counted of: 'head', 'model' or nothing.
     """
 
     title: str
+    heads: tuple[str, ...] = ('decode_head',)
     inference = True
+    whole = False
+    counted = ''
 
     def __init__(self, measured: MeasuredModel, model: nn.Module) -> None:
-        self.head_cfg = head_of(measured.cfg.model)
+        self.head_cfg = measured.cfg.model[head_name(measured.cfg.model)]
         self.model = model.train(not self.inference)
         self.device = next(model.parameters()).device
         self.precision = PRECISIONS[measured.precision]
@@ -77,6 +83,7 @@ class Predict(Task):
     """Head, from the backbone's maps to class scores at the size of the input."""
 
     title = 'head, features to class scores'
+    counted = 'head'
 
     def inputs(self, size, batch):
         """Feature maps and meta information."""
@@ -126,6 +133,8 @@ class Segmentor(Task):
     """Segmentor, from normalised image to class map."""
 
     title = 'segmentor, image to class map'
+    whole = True
+    counted = 'model'
 
     def inputs(self, size, batch):
         """Images (B, 3, H, W)."""
@@ -142,6 +151,7 @@ class Detector(Segmentor):
     """Detector, from normalised image to segments or objects."""
 
     title = 'detector, image to segments'
+    heads = ('panoptic_head', 'bbox_head')
 
     def forward(self, inputs):
         """Returns data samples with what ``test_cfg`` asks for."""
@@ -157,6 +167,9 @@ class Merging(Detector):
     """
 
     title = 'merging, logits to segments'
+    heads = ('panoptic_head',)  # Panoptic SegFormer's masks are no logits
+    whole = False
+    counted = ''
 
     def __init__(self, measured, model):
         super().__init__(measured, model)
@@ -182,7 +195,9 @@ class Iteration(Task):
     """Training iteration: losses of labelled images, backward, clipping, AdamW."""
 
     title = 'training iteration'
+    heads = ('decode_head', 'panoptic_head', 'bbox_head')
     inference = False
+    whole = True
 
     def __init__(self, measured, model):
         super().__init__(measured, model)
@@ -199,13 +214,7 @@ class Iteration(Task):
 
     def inputs(self, size, batch):
         """Images, and data samples with label maps or segments."""
-        head, detects = self.head_cfg, 'num_things_classes' in self.head_cfg
-        things = head.num_things_classes if detects else 0
-        classes = things + head.num_stuff_classes if detects else head.num_classes
-        samples = [
-            panoptic_sample(labels, things) if detects else label_map_sample(labels)
-            for labels in label_maps(classes, size, batch)
-        ]
+        samples = labelled_samples(self.head_cfg, size, batch)
         return self._random(0, batch, 3, *size), [sample.to(self.device) for sample in samples]
 
     def forward(self, inputs):

@@ -21,6 +21,12 @@ from .recognise import Model
 
 _KEYS_NAMED = 5
 _BACKBONE = 'backbone.'
+# Of a PVTv2; `backbone.norm.` is no stage's.
+_CONVERTED = tuple(
+    f'{_BACKBONE}{part}{stage}.'
+    for part in ('patch_embed', 'block', 'norm')
+    for stage in range(1, 5)
+)
 
 
 class Accounts(NamedTuple):
@@ -89,9 +95,12 @@ def rename(
 
 
 def rename_pvt(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Names and joins the weights of a PVTv2 backbone by MMDetection's own conversion."""
-    backbone = {key.removeprefix(_BACKBONE): w for key, w in weights.items() if _BACKBONE in key}
-    others = {key: weight for key, weight in weights.items() if not key.startswith(_BACKBONE)}
+    """Names and joins the weights of a PVTv2 backbone by MMDetection's own conversion.
+
+    What that leaves out, such as a classifier, keeps its name, to be accounted for as all others.
+    """
+    others = {key: w for key, w in weights.items() if not key.startswith(_CONVERTED)}
+    backbone = {key.removeprefix(_BACKBONE): w for key, w in weights.items() if key not in others}
     try:
         converted = pvt_convert(backbone)
     except (KeyError, ValueError, IndexError) as error:

@@ -187,6 +187,13 @@ def test_panoptic_segformers_weights_get_to_their_places(tmp_path):
     assert len(meta['dataset_meta']['classes']) == 133
 
 
+def test_what_a_pvt_has_besides_is_accounted_for():
+    released = blanks(SEGFORMERS['PVTv2-B5'] | {'backbone.head.bias': (1000,)})
+    assert convert(released).dropped['backbone.head.bias'] == 'the ImageNet classifier'
+    with pytest.raises(UserError, match='without a place: backbone.cls_token'):
+        convert(released | {'backbone.cls_token': torch.zeros(1)})
+
+
 def test_a_pvt_with_a_part_missing():
     released = blanks(SEGFORMERS['PVTv2-B5'])
     del released['backbone.block1.0.attn.kv.weight']
