@@ -17,7 +17,7 @@ from mmseg_faseg.apis import UserError
 from mmseg_faseg.apis.complexity import Complexity, Part
 from tests.helpers.live_tensors import LiveTensors
 from tests.helpers.tools import REPOSITORY, call_tool
-from tools.benchmarks import measure, memory, models, scaling, speed
+from tools.benchmarks import measure, memory, models, scaling, speed, speed_tables
 from tools.benchmarks.models import PRECISIONS, measured_model
 from tools.benchmarks.samples import label_maps, panoptic_sample
 from tools.benchmarks.tasks import TASKS
@@ -277,7 +277,7 @@ def test_parts_add_up(name, pair):
 
 def test_report(benchmark):
     results, text = benchmark('--tasks', 'predict', 'segmentor', '--repeats', 3)
-    assert speed.markdown(results) == text
+    assert speed_tables.markdown(results) == text
     predict, segmentor = results['rows']
     ratio = statistics.median(predict['seconds'][0]) / statistics.median(predict['seconds'][1])
     (line,) = (line for line in text.splitlines() if line.startswith('| head, features to class'))

@@ -17,7 +17,8 @@ from mmseg_faseg.files import whole_file
 from .measure import describe_machine
 from .models import check_device, check_sizes, measured_model
 from .results import Report, at_least, check_folder, table
-from .speed import add_conditions, add_models, measure_pair, spelled
+from .speed import add_conditions, add_models, measure_pair
+from .speed_tables import spelled
 
 Row = dict[str, Any]
 
