@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 
+from mmengine import fileio
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.runner import checkpoint as mmengine_checkpoint
@@ -43,7 +44,7 @@ def _check_files_of_metrics(cfg: Config, evaluator: str) -> None:
     for metric in metrics if isinstance(metrics, list | tuple) else [metrics]:
         for key in ('ann_file', 'seg_prefix'):
             path = metric.get(key)
-            if path and not metric.get('backend_args') and not os.path.exists(path):
+            if path and not fileio.exists(path, backend_args=metric.get('backend_args')):
                 raise FileNotFoundError(
                     f'{evaluator}: {metric["type"]} has {key}={path!r}, which is not there.'
                 )

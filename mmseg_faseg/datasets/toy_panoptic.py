@@ -73,18 +73,14 @@ class ToyPanopticDataset(CocoPanopticDataset):
         )
 
     def load_data_list(self) -> list[dict]:
-        """Lists the scenes, first making what is missing of their files."""
-        self.write_missing()
-        return super().load_data_list()
-
-    def write_missing(self) -> None:
-        """Writes what is missing of the scenes' files and of annotations."""
+        """Lists the scenes, first making what is missing of their files and of annotations."""
         images, maps = (Path(self.data_prefix[key]) for key in ('img', 'seg'))
         self.scenes.write_missing({images: attrgetter('image'), maps: _segment_colours})
         panoptic = Path(self.ann_file)
         instances = panoptic.with_name(panoptic.name.replace('panoptic', 'instances', 1))
         if not (panoptic.exists() and instances.exists()):
             _write_annotations(self.scenes.files(maps), panoptic, instances)
+        return super().load_data_list()
 
 
 def _segment_colours(scene: Scene) -> np.ndarray:

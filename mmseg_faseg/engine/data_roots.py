@@ -7,10 +7,10 @@ import os
 from collections.abc import Iterator
 
 from mmdet.datasets import CocoDataset
+from mmengine import fileio
 from mmengine.dataset import BaseDataset
 from mmseg.registry import DATASETS
 
-from ..datasets import ToyPanopticDataset
 from .checks.coco_form import form_problem
 from .checks.datasets import names_problem
 from .data_check import DataMismatchError
@@ -32,8 +32,6 @@ def check_data_roots(*dataset_cfgs: dict) -> None:
     for cfg in dataset_cfgs:
         for leaf in _leaf_cfgs(cfg):
             dataset = _build_lazily(leaf)
-            if isinstance(dataset, ToyPanopticDataset):
-                dataset.write_missing()
             if isinstance(dataset, CocoDataset):
                 _check_coco(dataset)
             else:
@@ -62,23 +60,19 @@ def _check_folders(dataset: BaseDataset) -> None:
 
 def _check_coco(dataset: CocoDataset) -> None:
     name, advice = type(dataset).__name__, f'pass another data_root (now {dataset.data_root!r}).'
-    if not dataset.backend_args:
-        if not os.path.isfile(dataset.ann_file):
-            raise FileNotFoundError(
-                f'{name}: there is no annotation file {dataset.ann_file!r}. '
-                f'Put it there or {advice}'
-            )
-        for key, what in (('img', 'images'), ('seg', 'panoptic PNG files')):
-            folder = dataset.data_prefix.get(key)
-            if folder and not os.path.isdir(folder):
-                raise FileNotFoundError(
-                    f'{name}: there is no folder {folder!r}, which should hold {what}. '
-                    f'Put it there or {advice}'
-                )
+    file, backend_args = dataset.ann_file, dataset.backend_args
     try:
         dataset.data_list = dataset.load_data_list()
     except Exception as error:  # MMDetection looks up what it needs, and whatever fails then
-        raise DataMismatchError(f'{dataset.ann_file}: {form_problem(dataset, error)}') from error
+        if fileio.isfile(file, backend_args=backend_args):
+            raise DataMismatchError(f'{file}: {form_problem(dataset, error)}') from error
+        missing = f'{name}: there is no annotation file {file!r}.'
+        raise FileNotFoundError(f'{missing} Put it there or {advice}') from error
+    for key, what in (('img', 'images'), ('seg', 'panoptic PNG files')):
+        folder = dataset.data_prefix.get(key)
+        if folder and not fileio.isdir(folder, backend_args=backend_args):
+            missing = f'{name}: there is no folder {folder!r}, which should hold {what}.'
+            raise FileNotFoundError(f'{missing} Put it there or {advice}')
     if not dataset.filter_data():
         count = len(dataset.data_list)
         filtered = f'filter_cfg={dict(dataset.filter_cfg or {})} leaves out all {count}'

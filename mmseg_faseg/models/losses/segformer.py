@@ -196,12 +196,11 @@ class SegFormerLosses(nn.Module):
             label = torch.full_like(thing, self.num_things)  # no thing
             label[thing >= 0] = own_labels[thing[thing >= 0]]
             labels.append(label)
-        losses = self._mask_losses('things', things.masks, torch.cat(matched), torch.cat(masks))
-        number = _mean_count(len(torch.cat(matched)), final)
+        chosen_masks, own_queries, own_labels = (torch.cat(x) for x in (matched, own, labels))
+        losses = self._mask_losses('things', things.masks, chosen_masks, torch.cat(masks))
+        number = _mean_count(len(chosen_masks), final)
         for layer, logits in enumerate(things.class_logits):
-            loss = self.loss_cls(
-                logits.flatten(0, 1)[torch.cat(own)], torch.cat(labels), avg_factor=number
-            )
+            loss = self.loss_cls(logits.flatten(0, 1)[own_queries], own_labels, avg_factor=number)
             name = _name('things', 'loss_cls', layer, len(things.class_logits))
             losses[name] = loss * self.thing_class_weight
         return losses
