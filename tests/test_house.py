@@ -10,14 +10,16 @@ from tests.helpers.tools import REPOSITORY
 
 # Imports go down: a room imports from its own floor and from those before it.
 FLOORS = (
-    ('errors', 'files', 'registry', 'sharding', 'version'),
+    ('errors', 'files', 'registry', 'sharding', 'startup', 'version'),
     ('compat',),
     ('models', 'datasets', 'evaluation'),
     ('checkpoints',),
     ('engine',),
     ('explain',),
+    ('registration',),
     ('apis',),
     ('cli', 'app'),
+    ('__main__',),
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 PACKAGE = 'mmseg_faseg'

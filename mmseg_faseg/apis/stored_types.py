@@ -93,6 +93,7 @@ DATASET = {
     **dict.fromkeys(
         ('ToyScenesDataset', 'ToyPanopticDataset'), 'split num_images data_root pipeline'
     ),
+    'FolderDataset': f'{_DATA} label_values',
     **dict.fromkeys(
         (
             *('ADE20KDataset', 'BDD100KDataset', 'BaseSegDataset', 'COCOStuffDataset'),

@@ -1,6 +1,7 @@
 import warnings
 
 from .camvid import CamVidDataset
+from .folders import FolderDataset
 from .toy_panoptic import ToyPanopticDataset
 from .toy_scenes import ToyScenesDataset
 from .transforms import AntialiasedResizeShortestEdge
@@ -12,6 +13,7 @@ warnings.filterwarnings('ignore', message="'pin_memory' argument is set as true 
 __all__ = [
     'AntialiasedResizeShortestEdge',
     'CamVidDataset',
+    'FolderDataset',
     'ToyPanopticDataset',
     'ToyScenesDataset',
 ]

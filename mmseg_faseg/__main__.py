@@ -1,0 +1,6 @@
+"""``python -m mmseg_faseg`` is ``faseg``."""
+
+from .cli import main
+
+if __name__ == '__main__':
+    main()
