@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from ..explain.legend import with_legend
+from ..explain.legend import Entry, with_legend
 from ..explain.overlay import overlay
 
 if TYPE_CHECKING:
@@ -56,11 +56,12 @@ class Prediction:
         painted = overlay(self.image, self.label_map, self.palette, opacity)
         if not legend:
             return painted
-        entries = [
-            (self.palette[self.classes.index(name)], f'{name}  {share:.1%}')
-            for name, share in self.areas.items()
-        ]
-        return with_legend(painted, entries)
+        return with_legend(painted, [self.legend_entry(name) for name in self.pixels])
+
+    def legend_entry(self, name: str) -> Entry:
+        """The colour of a class, and its name and share."""
+        share = self.pixels.get(name, 0) / self.label_map.size
+        return self.palette[self.classes.index(name)], f'{name}  {share:.1%}'
 
     def to_supervision(self) -> 'Detections':
         """As `supervision <https://supervision.roboflow.com>`_'s detections, one per class.

@@ -2,7 +2,7 @@
 
 import itertools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
@@ -119,7 +119,7 @@ class Predictor:
         if not isinstance(images, list | tuple):
             return next(self._predict([_as_rgb(images, channels)]))
         found: list[Prediction] = []
-        for some in _batches(images, self.batch_size):
+        for some in batches(images, self.batch_size):
             found += self._predict([_as_rgb(image, channels) for image in some])
         return found
 
@@ -149,7 +149,7 @@ class Predictor:
 
         def predict(boxes: list[Box]) -> list[MeanScores]:
             found: list[MeanScores] = []
-            for some in _batches(boxes, self.batch_size):
+            for some in batches(boxes, self.batch_size):
                 found += self._scores([image[y : y + h, x : x + w] for y, x, h, w in some])
             return found
 
@@ -160,7 +160,7 @@ class Predictor:
         means: dict[int, MeanScores] = {}
         views = [(i, *view) for i, image in enumerate(images) for view in self._views(image)]
         for _, alike in itertools.groupby(views, key=lambda view: view[1].shape):
-            for some in _batches(list(alike), self.batch_size):
+            for some in batches(alike, self.batch_size):
                 numbers, inputs, samples = zip(*some, strict=True)
                 for number, scores in zip(numbers, self._run(inputs, samples), strict=True):
                     if number in means:
@@ -227,8 +227,11 @@ def _pair(tile: int | tuple[int, int]) -> tuple[int, int]:
 Item = TypeVar('Item')
 
 
-def _batches(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
-    return (items[start : start + size] for start in range(0, len(items), size))
+def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Yields as many items at a time as fit into a batch."""
+    rest = iter(items)
+    while batch := list(itertools.islice(rest, size)):
+        yield batch
 
 
 def _is_about_memory(error: BaseException) -> bool:
