@@ -9,6 +9,8 @@ import typer
 
 from ..startup import COMMAND
 from ..version import __version__
+from .check import check
+from .train import train
 from .verb import Verb
 
 app = typer.Typer(
@@ -38,7 +40,7 @@ def about(
     """
 
 
-VERBS: tuple[Callable[..., None], ...] = ()
+VERBS: tuple[Callable[..., None], ...] = (check, train)
 for verb in VERBS:
     app.command(cls=Verb)(verb)
 
