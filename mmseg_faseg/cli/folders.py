@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,8 @@ import typer
 
 if TYPE_CHECKING:
     from ..own_data.examine import Examined
+
+_SHOWN = 10  # findings of one kind
 
 Images = Annotated[Path, typer.Argument(metavar='PHOTOS', help='Folder of photos.')]
 Labels = Annotated[
@@ -58,7 +61,11 @@ def show(examined: Examined) -> None:
             share = Text(f'{100 * row.share:6.2f} % ').append(bar, style=row.colour)
             table.add_row(Text(row.name), str(row.value), str(row.images), share)
         console.print(table)
+    shown: Counter[str] = Counter()
     for finding in examined.findings:
+        shown[finding.check] += 1
+        if shown[finding.check] > _SHOWN:
+            continue
         mark = Text('stops', style='bold red') if finding.stops else Text('note ', style='yellow')
         console.print(mark.append(f'  {finding.text}', style='not bold default'))
         for file in finding.files[1:4]:
@@ -67,6 +74,9 @@ def show(examined: Examined) -> None:
             console.print(Text(f'         and {len(finding.files) - 4} more', style='dim'))
         if finding.mend:
             console.print(Text(f'       → {finding.mend}', style='cyan'))
+    for check, count in shown.items():
+        if count > _SHOWN:
+            console.print(f'       and {count - _SHOWN} more findings of {check}')
     style = 'bold green' if examined.starts else 'bold red'
     console.print(Text(summary.verdict(examined), style=style))
     sys.stdout.flush()

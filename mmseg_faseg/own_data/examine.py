@@ -74,9 +74,9 @@ def examine(
     parts = None
     if val is not None and used.pairs[1:]:
         parts = split(used, decided, val, seed)
-        known = {(finding.check, finding.text) for finding in findings}
+        said = {finding.check for finding in findings}
         again = findings_of(Context(used, decided, named, parts))
-        findings += [one for one in again if (one.check, one.text) not in known]
+        findings += [one for one in again if one.check not in said]
         findings.sort(key=lambda finding: not finding.stops)
     return Examined(found, used, decided, parts, findings, bad if skip_bad else set())
 

@@ -229,17 +229,27 @@ def outside(context: Context) -> Iterator[Finding]:
     if context.classes is None or not context.named:
         return
     known = {*context.classes.number_of, IGNORED}
+    by_values = defaultdict(list)
     for one in context.found.pairs:
-        wrong = sorted(set(one.values) - known)
-        if wrong:
-            values = ', '.join(map(str, wrong[:8])) + (', ...' if wrong[8:] else '')
-            yield Finding(
-                f'{one.labels} has {values}, which stand for no class: there are '
-                f'{len(context.classes.names)} classes, with {_spelled(context.classes)}',
-                'name all classes in --classes, or say their values: --label-values 0 128 ...',
-                [one.image],
-                True,
-            )
+        by_values[tuple(sorted(set(one.values) - known))].append(one)
+    by_values.pop((), None)
+    names = list(context.classes.names)
+    for wrong, pairs in sorted(by_values.items()):
+        values = ', '.join(map(str, wrong[:8])) + (', ...' if wrong[8:] else '')
+        every = sorted({*context.classes.number_of, *wrong})
+        more = [f'class{value}' for value in wrong]
+        arguments = ['--classes', *names, *more]
+        if every != list(range(len(every))):
+            arguments += ['--label-values', *map(str, [*context.classes.number_of, *wrong])]
+        mend = f'name it: {context.command("check", *arguments)}, or --skip-bad'
+        yield Finding(
+            f'{pairs[0].labels} has {values}, no class: there are {len(names)}, with '
+            f'{_spelled(context.classes)}'
+            + (f'; so have {len(pairs) - 1} more label maps' if pairs[1:] else ''),
+            mend,
+            [str(one.labels) for one in pairs],
+            True,
+        )
 
 
 def absent(context: Context) -> Iterator[Finding]:
@@ -286,10 +296,8 @@ def nothing_labelled(context: Context) -> Iterator[Finding]:
     """Every label map has pixels that are not ignored."""
     if context.classes is None:
         return
-    known = set(context.classes.number_of)
-    files = [
-        str(one.labels) for one in context.found.pairs if one.values and not known & set(one.values)
-    ]
+    ignored = {IGNORED} - set(context.classes.number_of)
+    files = [str(one.labels) for one in context.found.pairs if set(one.values) == ignored]
     if files:
         yield Finding(f'{_count(files, "label map")} with nothing but ignored pixels', '', files)
 

@@ -48,12 +48,7 @@ def split(found: Survey, classes: Classes, val: str, seed: int = 0) -> Split:
     if Path(val).is_file():
         return _listed(pairs, val)
     count = _count(val, len(pairs))
-    most = max(1, count // 2)  # of a long film a part goes to either side
-    groups = [
-        group[start : start + most]
-        for group in look_alikes(pairs)
-        for start in range(0, len(group), most)
-    ]
+    groups = [part for group in look_alikes(pairs) for part in _parts(group, count)]
     draws = (_draw(pairs, groups, count, seed + place) for place in range(_TRIES))
     return min(draws, key=lambda draw: _missing(pairs, draw, classes))
 
@@ -112,6 +107,14 @@ def _count(val: str, images: int) -> int:
     if count != int(count) or not 1 <= count < images:
         raise UserError(f'--val {val} of {images} images with label maps: 1 to {images - 1} can be')
     return int(count)
+
+
+def _parts(group: list[int], count: int) -> list[list[int]]:
+    """A group, or pieces of one that is too long for either side, such as a film."""
+    if len(group) <= count:
+        return [group]
+    length = max(1, count // 2)
+    return [group[start : start + length] for start in range(0, len(group), length)]
 
 
 def _draw(pairs: list[Looked], groups: list[list[int]], count: int, seed: int) -> Split:

@@ -44,7 +44,7 @@ def class_rows(examined: Examined) -> list[Row]:
     if examined.classes is None:
         return []
     total, images = Counter(), Counter()  # type: Counter[int], Counter[int]
-    for one in examined.used.pairs:
+    for one in (examined.used if examined.left_out else examined.found).pairs:
         total.update(one.values)
         images.update(one.values.keys())
     pixels = max(total.total(), 1)
