@@ -37,7 +37,7 @@ def _telling(compute_metrics):
 
 
 def _tell(what: str, left_out: np.ndarray, names: Sequence, why: str) -> None:
-    absent = [repr(names[number]) for number in np.flatnonzero(left_out)]
+    absent = [repr(names[number]) for number in np.flatnonzero(left_out).tolist()]
     if not absent:
         return
     more = f' and {len(absent) - _SHOWN} more' if absent[_SHOWN:] else ''
