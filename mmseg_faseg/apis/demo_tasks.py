@@ -36,7 +36,9 @@ class Score(NamedTuple):
 class SemanticTask:
     """Classes of pixels."""
 
-    next_steps: tuple[str, ...] = ()
+    next_steps: tuple[str, ...] = (
+        'your own photos: faseg check photos/ --labels masks/ --classes other road car',
+    )
 
     def score(self, metrics: Mapping[str, float]) -> Score:
         return Score('mIoU', metrics['mIoU'] / 100, least=0.70)
