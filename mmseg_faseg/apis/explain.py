@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from mmengine.config import Config
-from mmengine.dataset import Compose, pseudo_collate
+from mmengine.dataset import Compose
 from mmengine.registry import DefaultScope
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import nn
@@ -89,9 +88,7 @@ class _Model(NamedTuple):
         """Runs it on an image, RGB (H, W, 3) uint8."""
         with DefaultScope.overwrite_default_scope(self.cfg.get('default_scope', 'mmseg')):
             item = _pipeline(self.cfg)(dict(img=pixels[..., ::-1].copy(), img_id=0))
-        seen = item['inputs'].clamp(0, 255).byte().numpy()[::-1].transpose(1, 2, 0).copy()
-        inputs = self.network.data_preprocessor(pseudo_collate([item]))['inputs']
-        return view_of(self.name, self.network, inputs, seen, self.classes, self.palette)
+        return view_of(self.name, self.network, item, self.classes, self.palette)
 
 
 def _load(name: str | Path, trust: bool) -> _Model:

@@ -1,13 +1,13 @@
 """One model's view of one image, gathered."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
-from torch import Tensor, nn
+from mmengine.dataset import pseudo_collate
+from torch import nn
 
 from .focus import ClassMap, QueryFocus, class_map_of, query_focus
-from .numbers import FocusNumbers, mean_numbers
 from .recorder import LayerRecord, Record, mask_head_of, record
 
 
@@ -58,8 +58,7 @@ class ModelView(NamedTuple):
 def view_of(
     name: str,
     model: nn.Module,
-    inputs: Tensor,
-    image: np.ndarray,
+    item: dict[str, Any],
     classes: Sequence[str],
     palette: Sequence[Sequence[int]],
 ) -> ModelView:
@@ -68,8 +67,7 @@ def view_of(
     Args:
         name: What to call the model.
         model: A segmentor or detector with a FASeg head, in evaluation mode.
-        inputs: The pre-processed image, (1, 3, H, W), padded on the right and at the bottom.
-        image: The same as RGB (h, w, 3) uint8, without padding.
+        item: The image as a test pipeline packs it, ``inputs`` (3, H, W) in BGR.
         classes: Names of the model's classes.
         palette: RGB of each class, 0 to 255.
 
@@ -77,11 +75,9 @@ def view_of(
         TypeError: The model has no decoder that can be recorded.
     """
     kind = type(mask_head_of(model).positional_query).__name__
+    image = item['inputs'].clamp(0, 255).byte().flip(0).permute(1, 2, 0).contiguous().numpy()
+    # Pads on the right and at the bottom.
+    inputs = cast(Any, model).data_preprocessor(pseudo_collate([item]))['inputs']
     recorded = record(model, inputs)
     class_map = class_map_of(recorded, (image.shape[0], image.shape[1]))
     return ModelView(name, classes, palette, image, recorded, class_map, kind)
-
-
-def mean_of_layers(query: QueryFocus) -> FocusNumbers:
-    """A query's numbers, averaged over its layers."""
-    return mean_numbers([layer.numbers for layer in query.layers])

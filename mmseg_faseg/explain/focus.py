@@ -23,6 +23,7 @@ class LayerFocus(NamedTuple):
             the larger the better.
         mask: The query's mask after the layer, probabilities at the head's resolution.
         numbers: How the focus lies to the query's final mask.
+        in_regions: Whether the layer looked into chosen regions only, the same for all queries.
     """
 
     layer: int
@@ -30,6 +31,7 @@ class LayerFocus(NamedTuple):
     points: np.ndarray
     mask: np.ndarray
     numbers: FocusNumbers
+    in_regions: bool
 
 
 class QueryFocus(NamedTuple):
@@ -51,6 +53,11 @@ class QueryFocus(NamedTuple):
     area: float
     layers: list[LayerFocus]
 
+    @property
+    def mean(self) -> FocusNumbers:
+        """Numbers averaged over the layers that could look anywhere."""
+        return mean_numbers([layer.numbers for layer in self.layers if not layer.in_regions])
+
 
 class ClassMap(NamedTuple):
     """What became of an image.
@@ -65,7 +72,9 @@ class ClassMap(NamedTuple):
 
     def main_queries(self) -> list[tuple[int, int]]:
         """Of each class found, in their order: the class, and the query that adds most to it."""
-        return [(k, int(self.contributions[:, k].argmax())) for k in np.unique(self.labels).tolist()]
+        return [
+            (k, int(self.contributions[:, k].argmax())) for k in np.unique(self.labels).tolist()
+        ]
 
 
 def focus_of_queries(model: nn.Module, inputs: Tensor) -> list[QueryFocus]:
@@ -135,6 +144,7 @@ def query_focus(
             points=_numpy(layer.points_map(query)),
             mask=_numpy(recorded.mask_map(layer, query).sigmoid()),
             numbers=focus_numbers(focus, inside, image_size),
+            in_regions=layer.regions is not None,
         )
 
     return QueryFocus(

@@ -24,9 +24,7 @@ class FocusNumbers(NamedTuple):
     distance: float
 
 
-def focus_numbers(
-    focus: np.ndarray, mask: np.ndarray, image_size: tuple[int, int]
-) -> FocusNumbers:
+def focus_numbers(focus: np.ndarray, mask: np.ndarray, image_size: tuple[int, int]) -> FocusNumbers:
     """Measures a focus.
 
     Args:

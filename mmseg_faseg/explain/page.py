@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from jinja2 import Environment, PackageLoader
+import jinja2
 
 from ..files import whole_file
-from .explanation import ModelView, mean_of_layers
+from .explanation import ModelView
 from .focus import QueryFocus, mean_by_layer
 from .numbers import FocusNumbers
 from .pictures import draw_classes, draw_numbers, draw_query, draw_regions, png_of
@@ -47,7 +47,11 @@ class Row(NamedTuple):
 
 
 def write_page(
-    folder: Path, name: str, view: ModelView, queries: Sequence[int] | None, beside: ModelView | None
+    folder: Path,
+    name: str,
+    view: ModelView,
+    queries: Sequence[int] | None,
+    beside: ModelView | None,
 ) -> list[Path]:
     """Writes the page and its pictures.
 
@@ -71,8 +75,7 @@ def write_page(
     overview = Picture('classes', png_of(classes))
     chart = Picture('numbers', png_of(draw_numbers(_curves(views, rows))))
     regions = [_regions(one, '_beside' if one is beside else '') for one in views]
-    page = _environment().get_template('page.html')
-    text = page.render(
+    text = _template().render(
         name=name,
         views=views,
         rows=rows,
@@ -123,15 +126,11 @@ def _curves(views: Sequence[ModelView], rows: Sequence[Row]) -> list:
     ]
 
 
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader('mmseg_faseg', 'explain'),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(number=_number, percent=_percent, mean=mean_of_layers)
-    return environment
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters.update(number=_number, percent=_percent)
+    text = Path(__file__).with_name('page.html').read_text(encoding='utf-8')
+    return environment.from_string(text)
 
 
 def _number(value: float) -> str:

@@ -27,7 +27,7 @@ _ROWS = ('focus A', 'query points to', 'mask after it')
 def save_focus(
     file: Path, image: np.ndarray, queries: Sequence[QueryFocus], classes: Sequence[str]
 ) -> None:
-    """Draws one row per query: the image with its mask, and where each layer looks.
+    """Writes what :func:`draw_focus` draws.
 
     Args:
         file: Picture to write.
@@ -35,17 +35,23 @@ def save_focus(
         queries: What :func:`.focus.focus_of_queries` gives; at least one.
         classes: Names.
     """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    draw_focus(image, queries, classes).savefig(file, dpi=_DPI)
+
+
+def draw_focus(image: np.ndarray, queries: Sequence[QueryFocus], classes: Sequence[str]) -> Figure:
+    """One row per query: the image with its mask, and where each layer looks."""
     layers = queries[0].layers
     figure, axes = _grid(image, len(queries), 1 + len(layers))
+    tile = _Tile(image, queries[0].mask.shape)
     axes[0, 0].set_title('predicted mask', fontsize=8)
     _name_layers(axes[0, 1:], layers)
     for row, query in zip(axes, queries, strict=True):
         row[0].set_ylabel(f'{classes[query.label]} (query {query.query})', fontsize=8)
-        row[0].imshow(_dim(_Tile(image, query.mask.shape), query.mask))
+        row[0].imshow(_dim(tile, query.mask))
         for axis, layer in zip(row[1:], query.layers, strict=True):
-            _draw_focus(axis, _Tile(image, query.mask.shape), layer.focus)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file, dpi=_DPI)
+            _draw_focus(axis, tile, layer.focus)
+    return figure
 
 
 def draw_query(image: np.ndarray, query: QueryFocus) -> Figure:
@@ -68,9 +74,7 @@ def draw_query(image: np.ndarray, query: QueryFocus) -> Figure:
     return figure
 
 
-def draw_regions(
-    image: np.ndarray, size: tuple[int, int], layers: Sequence[LayerRecord]
-) -> Figure:
+def draw_regions(image: np.ndarray, size: tuple[int, int], layers: Sequence[LayerRecord]) -> Figure:
     """Where high-resolution attention looked in each round, the rest dark.
 
     Args:
@@ -99,10 +103,9 @@ def draw_classes(
     axes[0, 0].imshow(image)
     axes[0, 1].imshow(overlay(image, labels, palette))
     found = np.unique(labels).tolist()
-    patches = [Patch(color=np.divide(palette[k], 255), label=classes[k]) for k in found]
-    figure.legend(
-        handles=patches, loc='outside lower center', ncols=4, fontsize=8, frameon=False
-    )
+    colours = ['#{:02x}{:02x}{:02x}'.format(*palette[k]) for k in found]
+    patches = [Patch(color=c, label=classes[k]) for c, k in zip(colours, found, strict=True)]
+    figure.legend(handles=patches, loc='outside lower center', ncols=4, fontsize=8, frameon=False)
     return figure
 
 
@@ -151,9 +154,7 @@ class _Tile:
         """Takes an image (H, W, 3) that lies at the top left of an input (H', W')."""
         scale = min(1.0, _TILE / max(image.shape))
         self.height, self.width = (max(1, round(side * scale)) for side in image.shape[:2])
-        self.size = tuple(
-            max(1, round(whole * scale)) for whole in size
-        )
+        self.size = tuple(max(1, round(whole * scale)) for whole in size)
         small = Image.fromarray(image).resize((self.width, self.height), Image.Resampling.BOX)
         self.rgb = np.asarray(small)
         self.grey = self.rgb.mean(-1)
@@ -172,9 +173,7 @@ def _grid(
     """A figure with places for tiles of an image."""
     width = _WIDTH * enlarged
     height = width * min(max(image.shape[0] / image.shape[1], 0.3), 3)
-    figure = Figure(
-        figsize=(width * columns, (height + 0.1) * rows + 0.6), layout='constrained'
-    )
+    figure = Figure(figsize=(width * columns, height * rows + 0.4), layout='constrained')
     FigureCanvasAgg(figure)
     axes = figure.subplots(rows, columns, squeeze=False)
     for axis in axes.flat:
@@ -182,7 +181,7 @@ def _grid(
     return figure, axes
 
 
-def _name_layers(axes: Sequence[Axes], layers: Sequence[LayerFocus]) -> None:
+def _name_layers(axes: np.ndarray, layers: Sequence[LayerFocus]) -> None:
     for axis, layer in zip(axes, layers, strict=True):
         height, width = layer.focus.shape
         axis.set_title(f'layer {layer.layer + 1}\n{height} x {width} tokens', fontsize=8)

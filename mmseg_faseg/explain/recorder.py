@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..models.decoders.focus_attention import Attended
 from ..models.decoders.layer_run import LayerRun, Watcher
 from ..models.decoders.mask_predictor import MaskGuide
 from ..models.mask_head import MaskHead
@@ -122,8 +123,9 @@ def record(model: nn.Module, inputs: Tensor) -> Record:
         layers.append(_record_of(run))
         guides.append(run.view.predictor)
 
+    extract_feat: Any = model.extract_feat
     with _watched_by(keep, head):
-        class_logits, mask_logits = head.predict_last(model.extract_feat(inputs))
+        class_logits, mask_logits = head.predict_last(extract_feat(inputs))
     size = (inputs.shape[-2], inputs.shape[-1])
     return Record(size, class_logits, mask_logits, layers, guides[0])
 
@@ -140,26 +142,28 @@ def _watched_by(watcher: Watcher, head: MaskHead) -> Iterator[None]:
 def _record_of(run: LayerRun) -> LayerRecord:
     level, attended = run.view.level, run.attended
     attention: Any = run.layer.cross_attn
+    query_pos: Any = attended.query_pos  # only self-attention goes without
     # Asking the layer itself for a focus that nobody needs would take another way through it.
     focus = attention.focus_on(run.query, attended) if run.focus is None else run.focus
     return LayerRecord(
         index=run.index,
         level=run.level,
         size=level.size,
-        query_pos=attended.query_pos,
-        pointer=attention.pointer(attended.query_pos),
+        query_pos=query_pos,
+        pointer=attention.pointer(query_pos),
         key_pos=level.key_pos,
         focus=focus,
-        tokens=attended.index,
-        regions=None if attended.index is None else _regions(run),
+        tokens=attended.tokens,
+        regions=None
+        if attended.tokens is None
+        else _regions(attended, attended.tokens, level.size),
         queries=run.queries,
     )
 
 
-def _regions(run: LayerRun) -> Tensor:
+def _regions(attended: Attended, tokens: Tensor, size: tuple[int, int]) -> Tensor:
     """Where the layer attended, (B, H, W)."""
-    index, padding = run.attended.index, run.attended.attn_mask
-    seen = torch.ones_like(index, dtype=torch.bool) if padding is None else ~padding[:, 0]
-    height, width = run.view.level.size
-    count = torch.zeros(len(index), height * width, device=index.device)
-    return (count.scatter_add_(1, index, seen.float()) > 0).unflatten(1, (height, width))
+    padding = attended.attn_mask
+    seen = torch.ones_like(tokens) if padding is None else (~padding[:, 0]).long()
+    count = tokens.new_zeros(len(tokens), size[0] * size[1]).scatter_add_(1, tokens, seen)
+    return (count > 0).unflatten(1, size)

@@ -19,14 +19,14 @@ class Attended(NamedTuple):
         key: (B, K, C).
         value: (B, K, C).
         attn_mask: (B, 1 or Q, K) or None.
-        index: Which tokens of the level those are, (B, K); all in their order if None.
+        tokens: Which of the level's those are, (B, K); all in their order if None.
     """
 
     query_pos: Tensor | None
     key: Tensor
     value: Tensor
     attn_mask: Tensor | None
-    index: Tensor | None = None
+    tokens: Tensor | None = None
 
 
 class FocusAttention(MultiheadAttention):

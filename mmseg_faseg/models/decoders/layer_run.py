@@ -1,7 +1,7 @@
 """What a decoder layer did, for those who watch it."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from torch import Tensor, nn
 
@@ -9,7 +9,8 @@ from .focus_attention import Attended
 from .layer_view import LayerView
 
 
-class LayerRun(NamedTuple):
+@dataclass(frozen=True)
+class LayerRun:
     """A layer that just ran.
 
     Attributes:

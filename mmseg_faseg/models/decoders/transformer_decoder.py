@@ -190,9 +190,8 @@ class FASegTransformerDecoder(Mask2FormerTransformerDecoder):
             query, focus = layer(query, view.query_pos, *attended[:4], need_focus, hidden)
             outputs.append(self.post_norm(query))
             if self.watcher is not None:
-                level = i % self.num_levels
-                run = LayerRun(i, level, layer, view, entered, attended, focus, outputs[-1])
-                self.watcher(run)
+                at = i, i % self.num_levels
+                self.watcher(LayerRun(*at, layer, view, entered, attended, focus, outputs[-1]))
         return outputs
 
     @property
