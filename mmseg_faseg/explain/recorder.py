@@ -154,16 +154,16 @@ def _record_of(run: LayerRun) -> LayerRecord:
         key_pos=level.key_pos,
         focus=focus,
         tokens=attended.tokens,
-        regions=None
-        if attended.tokens is None
-        else _regions(attended, attended.tokens, level.size),
+        regions=_regions(attended, level.size),
         queries=run.queries,
     )
 
 
-def _regions(attended: Attended, tokens: Tensor, size: tuple[int, int]) -> Tensor:
-    """Where the layer attended, (B, H, W)."""
-    padding = attended.attn_mask
+def _regions(attended: Attended, size: tuple[int, int]) -> Tensor | None:
+    """Where the layer attended, (B, H, W); None if that was not chosen."""
+    tokens, padding = attended.tokens, attended.attn_mask
+    if tokens is None:
+        return None
     seen = torch.ones_like(tokens) if padding is None else (~padding[:, 0]).long()
     count = tokens.new_zeros(len(tokens), size[0] * size[1]).scatter_add_(1, tokens, seen)
     return (count > 0).unflatten(1, size)
