@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from mmengine.config import Config
@@ -124,15 +124,14 @@ def _classes(meta: dict, count: int) -> tuple[list[str], list[Sequence[int]]]:
 
 def _pipeline(cfg: Config) -> Compose:
     """From an array to the network's input: the test pipeline without files."""
-    steps = copy.deepcopy(cfg.test_dataloader.dataset.pipeline)
-    kinds = [str(step.type).rpartition('.')[2] for step in steps]
-    kept: list[Any] = [
-        step
-        for step, kind in zip(steps, kinds, strict=True)
-        if not (kind.startswith('Load') and 'Annotation' in kind)
-    ]
-    kept[0].type = 'LoadImageFromNDArray'
-    return Compose(kept)
+    steps = []
+    for step in copy.deepcopy(cfg.test_dataloader.dataset.pipeline):
+        kind = str(step.type).rpartition('.')[2]
+        if kind == 'LoadImageFromFile':
+            step.type = 'LoadImageFromNDArray'
+        if kind not in ('LoadAnnotations', 'LoadPanopticAnnotations'):
+            steps.append(step)
+    return Compose(steps)
 
 
 def _check_queries(queries: Sequence[int] | None, model: _Model) -> None:

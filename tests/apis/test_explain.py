@@ -23,7 +23,8 @@ def save_checkpoint(file, name, classes, label=0):
     cfg = load(name)
     torch.manual_seed(0)
     model = MODELS.build(cfg.model)
-    model.decode_head.cls_embed.bias.data[label] = 10
+    mask_head = model.panoptic_head if 'panoptic' in name else model.decode_head
+    mask_head.cls_embed.bias.data[label] = 10
     data = dict(classes=classes, palette=[[20 * k, 90, 0] for k in range(8)])
     meta = dict(cfg=cfg.pretty_text, dataset_meta=data)
     torch.save(dict(meta=meta, state_dict=model.state_dict()), file)
@@ -95,6 +96,16 @@ def test_numbers_on_the_page_are_those_of_the_queries(checkpoints, photo, tmp_pa
     assert 'query 3:' in text and 'query 17:' in text
     assert len(re.findall(r'query \d+:', text)) == 2
     assert re.search(r'layer 1 2 3 4 5 6 7 8 9 mean entropy( [01]\.\d\d){10} inside', text)
+
+
+def test_detectors_too(photo, tmp_path):
+    ours, stock = (
+        save_checkpoint(tmp_path / f'{name}.pth', f'{name}_toy-panoptic', CLASSES)
+        for name in ('faseg', 'mask2former')
+    )
+    page, *pictures = explain(ours, photo, tmp_path / 'out', beside=stock)
+    assert len([file for file in pictures if '_beside' in file.name]) == 1
+    assert '70 x 100 pixels' in page.read_text()
 
 
 def test_a_class_that_the_other_model_does_not_find(checkpoints, photo, tmp_path):
@@ -205,12 +216,19 @@ def test_models_without_queries_are_refused(photo, tmp_path):
     cfg = load('faseg_toy')
     cfg.model.type = 'EncoderDecoder'
     cfg.model.decode_head = dict(
-        type='UPerHead', in_channels=[8, 16, 32, 64], in_index=[0, 1, 2, 3], channels=8,
-        pool_scales=(1, 2), num_classes=8, align_corners=False,
+        type='UPerHead',
+        in_channels=[8, 16, 32, 64],
+        in_index=[0, 1, 2, 3],
+        channels=8,
+        pool_scales=(1, 2),
+        num_classes=8,
+        align_corners=False,
     )
     file = tmp_path / 'upernet.pth'
     torch.save(dict(meta=dict(cfg=cfg.pretty_text), state_dict={}), file)
-    with pytest.raises(UserError, match='upernet.pth cannot be explained: only FASegHead.*UPerHead'):
+    with pytest.raises(
+        UserError, match='upernet.pth cannot be explained: only FASegHead.*UPerHead'
+    ):
         explain(file, photo, tmp_path / 'out')
 
 
