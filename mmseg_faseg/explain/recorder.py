@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..models.decoders.focus_attention import Attended
 from ..models.decoders.layer_run import LayerRun, Watcher
 from ..models.decoders.mask_predictor import MaskGuide
 from ..models.mask_head import MaskHead
@@ -154,16 +153,15 @@ def _record_of(run: LayerRun) -> LayerRecord:
         key_pos=level.key_pos,
         focus=focus,
         tokens=attended.tokens,
-        regions=_regions(attended, level.size),
+        regions=_regions(attended.tokens, level.size),
         queries=run.queries,
     )
 
 
-def _regions(attended: Attended, size: tuple[int, int]) -> Tensor | None:
-    """Where the layer attended, (B, H, W); None if that was not chosen."""
-    tokens, padding = attended.tokens, attended.attn_mask
+def _regions(tokens: Tensor | None, size: tuple[int, int]) -> Tensor | None:
+    """Where a layer attended, (B, H, W); None if that was not chosen."""
     if tokens is None:
         return None
-    seen = torch.ones_like(tokens) if padding is None else (~padding[:, 0]).long()
-    count = tokens.new_zeros(len(tokens), size[0] * size[1]).scatter_add_(1, tokens, seen)
-    return (count > 0).unflatten(1, size)
+    # Padding at the border repeats tokens of its own block.
+    chosen = torch.zeros(len(tokens), size[0] * size[1], dtype=torch.bool, device=tokens.device)
+    return chosen.scatter_(1, tokens, True).unflatten(1, size)
