@@ -16,6 +16,7 @@ FLOORS = (
     ('checkpoints',),
     ('engine',),
     ('explain',),
+    ('report',),
     ('registration',),
     ('apis',),
     ('cli', 'app'),
