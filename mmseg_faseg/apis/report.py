@@ -99,7 +99,11 @@ def _classes_of(run: RunFiles) -> tuple[str, ...]:
     loader = run.cfg.get('test_dataloader') or run.cfg.get('val_dataloader') or {}
     if 'dataset' not in loader:
         raise UserError(f'{run.config_file} has no test_dataloader with a dataset')
-    classes = DATASETS.build({**loader['dataset'], 'lazy_init': True}).metainfo.get('classes')
+    try:
+        dataset = DATASETS.build({**loader['dataset'], 'lazy_init': True})
+    except Exception as error:  # whatever its constructor raises
+        raise UserError(f'{run.config_file}: the data set cannot be built: {error}') from error
+    classes = dataset.metainfo.get('classes')
     if not classes:
         raise UserError(f'{run.config_file}: the data set names no classes')
     return tuple(classes)

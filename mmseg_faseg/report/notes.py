@@ -1,13 +1,13 @@
 """What a reader has to know before trusting the numbers of a run."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from .scalars import Curves
 from .scores import Evaluation
 
-_LISTED = 5  # files in a note
+_LISTED = 5  # files or classes in a note
 
 
 def about_curves(curves: Curves) -> Iterator[str]:
@@ -28,15 +28,29 @@ def about_evaluation(evaluation: Evaluation) -> Iterator[str]:
             '(--max-images)'
         )
     if evaluation.left_out:
-        first = '; '.join(evaluation.left_out[:_LISTED])
-        more = '; ...' if len(evaluation.left_out) > _LISTED else ''
-        yield f'{len(evaluation.left_out)} images could not be judged: {first}{more}'
+        listed = _first(evaluation.left_out, '; ')
+        yield f'{len(evaluation.left_out)} images could not be judged: {listed}'
     absent = [evaluation.classes[label] for label in np.flatnonzero(evaluation.labelled == 0)]
     if absent:
         yield (
             f'of {len(evaluation.classes)} classes {len(absent)} do not occur in the labels of the '
-            f'judged images: {", ".join(absent)}. Means are over fewer classes, as said beside them'
+            f'judged images: {_first(absent, ", ")}. Means are over fewer classes, as said beside them'
         )
     unlabelled = len(evaluation.images) - len(evaluation.worst_first())
     if unlabelled:
         yield f'{unlabelled} images have no labelled pixel, and so no score'
+
+
+def about_comparison(evaluations: Sequence[Evaluation]) -> Iterator[str]:
+    """Whether several runs can be compared."""
+    names = [{image.name for image in one.images} for one in evaluations]
+    if any(other != names[0] for other in names):
+        yield (
+            f'the runs were judged on different images, {len(set.intersection(*names))} in common: '
+            'differences of their numbers are not those of the models alone'
+        )
+
+
+def _first(texts: Sequence[str], separator: str) -> str:
+    more = f'{separator}...' if len(texts) > _LISTED else ''
+    return separator.join(texts[:_LISTED]) + more

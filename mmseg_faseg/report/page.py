@@ -8,6 +8,7 @@ from typing import NamedTuple
 import jinja2
 import numpy as np
 
+from .notes import about_comparison
 from .pictures import RUN_COLOURS, draw_curves, draw_scenes
 from .run import Judged, Run
 from .scores import Evaluation, ImageScore, Mean, most_different
@@ -85,6 +86,7 @@ def render(runs: Sequence[Run], version: str) -> str:
     return environment.get_template('report.html.jinja').render(
         runs=runs,
         shown=shown,
+        notes=list(about_comparison(evaluations)),
         run_colours=RUN_COLOURS,
         version=version,
         curves=draw_curves([run.curves for run in runs]),
@@ -125,7 +127,8 @@ def galleries(runs: Sequence[Judged]) -> list[Gallery]:
         ranked: list[tuple[ImageScore, ...]] = [
             (image,) for image in runs[0].evaluation.worst_first()
         ]
-        worst, rest = ranked[:_SHOWN], ranked[_SHOWN:]
+        half = min(_SHOWN, -(-len(ranked) // 2))
+        worst, rest = ranked[:half], ranked[half:]
         chosen = {'Worst images': worst, 'Best images': rest[::-1][:_SHOWN]}
     else:
         different = most_different([run.evaluation for run in runs])
