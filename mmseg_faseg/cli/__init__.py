@@ -11,6 +11,7 @@ from ..startup import COMMAND
 from ..version import __version__
 from .check import check
 from .explain import explain
+from .report import report
 from .train import train
 from .verb import Verb
 
@@ -41,7 +42,12 @@ def about(
     """
 
 
-VERBS: tuple[Callable[..., None], ...] = (check, explain, train)
+VERBS: tuple[Callable[..., None], ...] = (
+    check,
+    train,
+    explain,
+    report,
+)
 for verb in VERBS:
     app.command(cls=Verb)(verb)
 
