@@ -9,11 +9,12 @@ import numpy as np
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.registry import DefaultScope
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from torch import nn
 
 from ..checkpoints.read import read_checkpoint
-from ..engine.checkpoint_check import compare
+from ..datasets.read_image import read_image
+from ..engine.checkpoint_check import load_weights
 from ..errors import UserError
 from ..explain.as_faseg import as_faseg
 from ..explain.explanation import ModelView, view_of
@@ -23,6 +24,7 @@ from ..files import check_folder
 from .checkpoint import find_checkpoint
 from .model import build_model
 from .stored_config import load_stored_config
+from .trained_model import Palette, classes_of
 
 LONGEST = 2048
 
@@ -58,7 +60,7 @@ def explain(
     check_folder(out, 'out')
     if longest < 1:
         raise UserError(f'longest must be at least 1 pixel, got {longest}')
-    pixels = _read_image(Path(image), longest)
+    pixels = _smaller(read_image(image), longest)
     model = _load(checkpoint, trust)
     _check_queries(queries, model)
     other = None if beside is None else _load(beside, trust)
@@ -81,8 +83,8 @@ class _Model(NamedTuple):
     name: str
     network: nn.Module
     cfg: Config
-    classes: list[str]
-    palette: list[Sequence[int]]
+    classes: tuple[str, ...]
+    palette: Palette
 
     def view(self, pixels: np.ndarray) -> ModelView:
         """Runs it on an image, RGB (H, W, 3) uint8."""
@@ -101,25 +103,9 @@ def _load(name: str | Path, trust: bool) -> _Model:
     except TypeError as error:
         raise UserError(f'{checkpoint} cannot be explained: {error}') from None
     read = read_checkpoint(checkpoint)
-    weights = {key.removeprefix('module.'): value for key, value in read['state_dict'].items()}
-    problem = compare(network.state_dict(), weights).describe()
-    if problem:
-        raise UserError(f'{checkpoint} is of another model than its config: {problem}')
-    network.load_state_dict(weights, strict=False)
-    names = _classes(read['meta'], head.num_classes)
+    load_weights(network, read, checkpoint)
+    names = classes_of(read.get('meta'), cfg, head.num_classes)
     return _Model(str(name), network.eval(), cfg, *names)
-
-
-def _classes(meta: dict, count: int) -> tuple[list[str], list[Sequence[int]]]:
-    """Names and colours of the classes, made up where the checkpoint has none."""
-    data = meta.get('dataset_meta')
-    data = data if isinstance(data, dict) else {}
-    names, palette = data.get('classes') or (), data.get('palette') or ()
-    if len(names) != count:
-        names = [f'class {label}' for label in range(count)]
-    if len(palette) < count:
-        palette = np.random.default_rng(0).integers(40, 256, (count, 3)).tolist()
-    return [str(name) for name in names], [tuple(colour) for colour in palette[:count]]
 
 
 def _pipeline(cfg: Config) -> Compose:
@@ -143,19 +129,8 @@ def _check_queries(queries: Sequence[int] | None, model: _Model) -> None:
             )
 
 
-def _read_image(path: Path, longest: int) -> np.ndarray:
-    """An image as RGB (H, W, 3) uint8, turned as its camera says, at most so large."""
-    if not path.is_file():
-        raise UserError(f'there is no image {path}')
-    try:
-        with Image.open(path) as file:
-            picture = ImageOps.exif_transpose(file)
-            if picture.mode.startswith('I'):  # 16 bits, of which the upper 8 can be shown
-                picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
-            picture = picture.convert('RGB')
-    except UnidentifiedImageError:
-        raise UserError(f'{path} is no image') from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(f'{path} cannot be read as an image: {error}') from None
+def _smaller(pixels: np.ndarray, longest: int) -> np.ndarray:
+    """An image with no longer side than so many pixels."""
+    picture = Image.fromarray(pixels)
     picture.thumbnail((longest, longest))
     return np.asarray(picture)

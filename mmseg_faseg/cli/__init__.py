@@ -11,6 +11,7 @@ from ..startup import COMMAND
 from ..version import __version__
 from .check import check
 from .explain import explain
+from .predict import predict
 from .report import report
 from .train import train
 from .verb import Verb
@@ -45,6 +46,7 @@ def about(
 VERBS: tuple[Callable[..., None], ...] = (
     check,
     train,
+    predict,
     explain,
     report,
 )
