@@ -192,11 +192,11 @@ def test_bad_input_is_one_line(checkpoints, photo, tmp_path):
     (tmp_path / 'no_run').mkdir()
     good, out = checkpoints['faseg'], tmp_path / 'out'
     for arguments, options, message in (
-        ((good, tmp_path / 'none.png'), {}, 'there is no image .*none.png'),
-        ((good, tmp_path), {}, 'there is no image'),
-        ((good, tmp_path / 'text.png'), {}, 'text.png is no image'),
-        ((good, tmp_path / 'half.png'), {}, 'half.png cannot be read as an image'),
-        ((good, tmp_path / 'empty.jpg'), {}, 'empty.jpg is no image'),
+        ((good, tmp_path / 'none.png'), {}, 'there is no file .*none.png'),
+        ((good, tmp_path), {}, 'cannot be read: Is a directory'),
+        ((good, tmp_path / 'text.png'), {}, 'text.png cannot be read: it is no image of a known kind'),
+        ((good, tmp_path / 'half.png'), {}, 'half.png cannot be read'),
+        ((good, tmp_path / 'empty.jpg'), {}, 'empty.jpg cannot be read: it is empty'),
         ((tmp_path / 'none.pth', photo), {}, 'there is no checkpoint'),
         ((tmp_path / 'no_run', photo), {}, 'no_run has no checkpoint'),
         ((photo, photo), {}, 'photo.png'),
@@ -233,7 +233,7 @@ def test_models_without_queries_are_refused(photo, tmp_path):
 
 
 def test_models_of_other_classes_do_not_stand_beside_each_other(checkpoints, photo, tmp_path):
-    other = save_checkpoint(tmp_path / 'other.pth', 'mask2former_toy', 'ABCDEFGH')
+    other = save_checkpoint(tmp_path / 'other.pth', 'mask2former_toy', [*'ABCDEFGH'])
     with pytest.raises(UserError, match='other.pth was made for other classes .*A, B, C'):
         explain(checkpoints['faseg'], photo, tmp_path / 'out', beside=other)
 
