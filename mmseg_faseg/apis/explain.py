@@ -13,7 +13,6 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import nn
 
 from ..checkpoints.read import read_checkpoint
-from ..engine.checkpoint_check import compare
 from ..errors import UserError
 from ..explain.as_faseg import as_faseg
 from ..explain.explanation import ModelView, view_of
@@ -21,10 +20,11 @@ from ..explain.page import write_page
 from ..explain.recorder import mask_head_of
 from ..files import check_folder
 from .checkpoint import find_checkpoint
-from .model import build_model
+from .model import load_model
 from .stored_config import load_stored_config
 
 LONGEST = 2048
+_OF_CLASSES = ('classes', 'palette')
 
 
 def explain(
@@ -95,31 +95,29 @@ def _load(name: str | Path, trust: bool) -> _Model:
     checkpoint = find_checkpoint(name)
     cfg = load_stored_config(checkpoint, trust=trust)
     cfg.model = as_faseg(cfg.model)
-    network = build_model(cfg)
+    entries = read_checkpoint(checkpoint)
+    network = load_model(cfg, entries, checkpoint)
     try:
         head = mask_head_of(network)
     except TypeError as error:
         raise UserError(f'{checkpoint} cannot be explained: {error}') from None
-    read = read_checkpoint(checkpoint)
-    weights = {key.removeprefix('module.'): value for key, value in read['state_dict'].items()}
-    problem = compare(network.state_dict(), weights).describe()
-    if problem:
-        raise UserError(f'{checkpoint} is of another model than its config: {problem}')
-    network.load_state_dict(weights, strict=False)
-    names = _classes(read['meta'], head.num_classes)
-    return _Model(str(name), network.eval(), cfg, *names)
+    return _Model(str(name), network, cfg, *_classes(entries['meta'], head.num_classes))
 
 
 def _classes(meta: dict, count: int) -> tuple[list[str], list[Sequence[int]]]:
     """Names and colours of the classes, made up where the checkpoint has none."""
     data = meta.get('dataset_meta')
-    data = data if isinstance(data, dict) else {}
-    names, palette = data.get('classes') or (), data.get('palette') or ()
-    if len(names) != count:
+    names, palette = (data.get(key) if isinstance(data, dict) else None for key in _OF_CLASSES)
+    if not isinstance(names, list | tuple) or len(names) != count:
         names = [f'class {label}' for label in range(count)]
-    if len(palette) < count:
-        palette = np.random.default_rng(0).integers(40, 256, (count, 3)).tolist()
-    return [str(name) for name in names], [tuple(colour) for colour in palette[:count]]
+    colours: np.ndarray
+    try:
+        colours = np.array(palette, np.uint8)
+    except (TypeError, ValueError, OverflowError):  # not three numbers below 256 for each
+        colours = np.empty(0)
+    if colours.shape != (count, 3):
+        colours = np.random.default_rng(0).integers(40, 256, (count, 3))
+    return [str(name) for name in names], colours.tolist()
 
 
 def _pipeline(cfg: Config) -> Compose:
