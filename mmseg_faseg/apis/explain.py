@@ -14,7 +14,6 @@ from torch import nn
 
 from ..checkpoints.read import read_checkpoint
 from ..datasets.read_image import read_image
-from ..engine.checkpoint_check import load_weights
 from ..errors import UserError
 from ..explain.as_faseg import as_faseg
 from ..explain.explanation import ModelView, view_of
@@ -22,7 +21,7 @@ from ..explain.page import write_page
 from ..explain.recorder import mask_head_of
 from ..files import check_folder
 from .checkpoint import find_checkpoint
-from .model import build_model
+from .model import load_model
 from .stored_config import load_stored_config
 from .trained_model import Palette, classes_of
 
@@ -97,15 +96,14 @@ def _load(name: str | Path, trust: bool) -> _Model:
     checkpoint = find_checkpoint(name)
     cfg = load_stored_config(checkpoint, trust=trust)
     cfg.model = as_faseg(cfg.model)
-    network = build_model(cfg)
+    entries = read_checkpoint(checkpoint)
+    network = load_model(cfg, entries, checkpoint)
     try:
         head = mask_head_of(network)
     except TypeError as error:
         raise UserError(f'{checkpoint} cannot be explained: {error}') from None
-    read = read_checkpoint(checkpoint)
-    load_weights(network, read, checkpoint)
-    names = classes_of(read.get('meta'), cfg, head.num_classes)
-    return _Model(str(name), network.eval(), cfg, *names)
+    names = classes_of(entries.get('meta'), cfg, head.num_classes)
+    return _Model(str(name), network, cfg, *names)
 
 
 def _pipeline(cfg: Config) -> Compose:

@@ -194,7 +194,11 @@ def test_bad_input_is_one_line(checkpoints, photo, tmp_path):
     for arguments, options, message in (
         ((good, tmp_path / 'none.png'), {}, 'there is no file .*none.png'),
         ((good, tmp_path), {}, 'cannot be read: Is a directory'),
-        ((good, tmp_path / 'text.png'), {}, 'text.png cannot be read: it is no image of a known kind'),
+        (
+            (good, tmp_path / 'text.png'),
+            {},
+            'text.png cannot be read: it is no image of a known kind',
+        ),
         ((good, tmp_path / 'half.png'), {}, 'half.png cannot be read'),
         ((good, tmp_path / 'empty.jpg'), {}, 'empty.jpg cannot be read: it is empty'),
         ((tmp_path / 'none.pth', photo), {}, 'there is no checkpoint'),
@@ -224,8 +228,9 @@ def test_models_without_queries_are_refused(photo, tmp_path):
         num_classes=8,
         align_corners=False,
     )
+    model = MODELS.build(cfg.model)
     file = tmp_path / 'upernet.pth'
-    torch.save(dict(meta=dict(cfg=cfg.pretty_text), state_dict={}), file)
+    torch.save(dict(meta=dict(cfg=cfg.pretty_text), state_dict=model.state_dict()), file)
     with pytest.raises(
         UserError, match='upernet.pth cannot be explained: only FASegHead.*UPerHead'
     ):
@@ -233,9 +238,28 @@ def test_models_without_queries_are_refused(photo, tmp_path):
 
 
 def test_models_of_other_classes_do_not_stand_beside_each_other(checkpoints, photo, tmp_path):
-    other = save_checkpoint(tmp_path / 'other.pth', 'mask2former_toy', [*'ABCDEFGH'])
+    other = save_checkpoint(tmp_path / 'other.pth', 'mask2former_toy', list('ABCDEFGH'))
     with pytest.raises(UserError, match='other.pth was made for other classes .*A, B, C'):
         explain(checkpoints['faseg'], photo, tmp_path / 'out', beside=other)
+
+
+@pytest.mark.parametrize(
+    'data',
+    [
+        None,
+        dict(classes='abcdefgh', palette='abcdefgh'),
+        dict(classes=list('ab'), palette=[[1, 2, 3]] * 2),
+        dict(classes=list('abcdefgh'), palette=[[1, 2]] * 8),
+        dict(classes=list('abcdefgh'), palette=[[1, 2, 300]] * 8),
+    ],
+)
+def test_what_a_checkpoint_says_of_its_classes_may_be_anything(data, checkpoints, photo, tmp_path):
+    saved = torch.load(checkpoints['faseg'])
+    saved['meta']['dataset_meta'] = data
+    torch.save(saved, tmp_path / 'strange.pth')
+    page, *_ = explain(tmp_path / 'strange.pth', photo, tmp_path / 'out')
+    named = data and isinstance(data['classes'], list) and len(data['classes']) == 8
+    assert ('<h3>a</h3>' if named else '<h3>class 0</h3>') in page.read_text()
 
 
 def test_weights_of_another_model_are_refused(checkpoints, photo, tmp_path):
