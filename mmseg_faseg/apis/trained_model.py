@@ -13,7 +13,7 @@ from mmseg.models import BaseSegmentor
 from mmseg.registry import DATASETS
 
 from ..checkpoints.read import read_checkpoint
-from ..engine.checkpoint_check import weights_to_predict_with
+from ..engine.checkpoint_check import load_weights
 from ..errors import UserError
 from ..explain.palette import default_palette
 from .checkpoint import find_checkpoint
@@ -72,11 +72,11 @@ def load_segmentor(
             'segmentation, and tools/mmdet_tool.py test those of MMDetection'
         )
     model: BaseSegmentor = build_model(cfg)
-    model.load_state_dict(weights_to_predict_with(model, contents, file), strict=False)
+    load_weights(model, contents, file)
     count = model.decode_head.out_channels
     if count < 2:
         raise UserError(f'{file} has one output channel: this takes models of two and more classes')
-    classes, palette = _classes(contents.get('meta'), cfg, count)
+    classes, palette = classes_of(contents.get('meta'), cfg, count)
     return TrainedModel(model.to(place).eval(), cfg, file, classes, palette)
 
 
@@ -90,7 +90,7 @@ def _device(name: str | None) -> torch.device:
     return device
 
 
-def _classes(meta: Any, cfg: Config, count: int) -> tuple[tuple[str, ...], Palette]:
+def classes_of(meta: Any, cfg: Config, count: int) -> tuple[tuple[str, ...], Palette]:
     """Names and colours of classes: the first that there are of the right number."""
     for info in _descriptions(meta, cfg):
         names, palette = info.get('classes'), info.get('palette')

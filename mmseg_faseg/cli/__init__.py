@@ -9,7 +9,11 @@ import typer
 
 from ..startup import COMMAND
 from ..version import __version__
+from .check import check
+from .explain import explain
 from .predict import predict
+from .report import report
+from .train import train
 from .verb import Verb
 
 app = typer.Typer(
@@ -39,7 +43,13 @@ def about(
     """
 
 
-VERBS: tuple[Callable[..., None], ...] = (predict,)
+VERBS: tuple[Callable[..., None], ...] = (
+    check,
+    train,
+    predict,
+    explain,
+    report,
+)
 for verb in VERBS:
     app.command(cls=Verb)(verb)
 

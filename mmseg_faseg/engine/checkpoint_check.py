@@ -75,13 +75,17 @@ class CheckpointCheckHook(Hook):
             )
 
 
-def weights_to_predict_with(
-    model: torch.nn.Module, checkpoint: dict, name: str
-) -> dict[str, torch.Tensor]:
-    """The weights of a checkpoint that has all that a model predicts with, and of its shapes.
+def load_weights(model: torch.nn.Module, checkpoint: dict, name: str) -> None:
+    """Loads a checkpoint's weights into a model that is to predict.
+
+    Args:
+        model: It may have parts that are only trained with, which stay as they are.
+        checkpoint: As it was read.
+        name: Of the file, for the error.
 
     Raises:
-        CheckpointMismatchError: It has not, or there are weights that are not finite.
+        CheckpointMismatchError: It holds no weights, or those of another model, or some that are
+            not finite.
     """
     weights = _finite_weights_of(checkpoint, name)
     differences = compare(model.state_dict(), weights)
@@ -89,7 +93,7 @@ def weights_to_predict_with(
     problem = differences.describe()
     if problem:
         raise CheckpointMismatchError(f'{name} is of another model: {problem}')
-    return weights
+    model.load_state_dict(weights, strict=False)
 
 
 def _other_names(checkpoint: dict, runner: Runner, name: str) -> Iterator[str]:
