@@ -120,7 +120,10 @@ def predict(
         for reason in found.unreadable:
             run.fail(reason)
         if predictor is not None:
-            run.write(predictor, waiting)
+            try:
+                run.write(predictor, waiting)
+            except (UserError, OSError) as error:
+                raise UserError(f'{error}; the same command with --resume goes on') from None
     entries = [records.done[one.name] for one in found.inputs if records.is_done(one)]
     for table in areas:
         write_table(table, [{key: entry[key] for key in _OF_A_TABLE} for entry in entries])
@@ -248,17 +251,19 @@ class _Run:
         Raises:
             _FailedError: They cannot be read or predicted.
         """
+        bar = self.progress.add_task(one.name, total=None)
         try:
-            bar = self.progress.add_task(one.name, total=count_frames(one.path))
+            self.progress.update(bar, total=count_frames(one.path))
             for some in batches(read_frames(one.path), self.predictor.batch_size):
                 found = self.predictor([frame.image for frame in some], channels='rgb')
                 for frame, prediction in zip(some, found, strict=True):
                     areas.add(prediction)
                     yield Frame(_with_steady_legend(prediction), frame.seconds)
                     self.progress.advance(bar)
-            self.progress.remove_task(bar)
         except Exception as error:  # as above
             raise _FailedError from error
+        finally:
+            self.progress.remove_task(bar)
 
 
 def _with_steady_legend(prediction: Prediction) -> np.ndarray:

@@ -61,7 +61,8 @@ class Prediction:
     def legend_entry(self, name: str) -> Entry:
         """The colour of a class, and its name and share."""
         share = self.pixels.get(name, 0) / self.label_map.size
-        return self.palette[self.classes.index(name)], f'{name}  {share:.1%}'
+        text = '<0.1%' if 0 < share < 0.0005 else f'{share:.1%}'
+        return self.palette[self.classes.index(name)], f'{name}  {text}'
 
     def to_supervision(self) -> 'Detections':
         """As `supervision <https://supervision.roboflow.com>`_'s detections, one per class.

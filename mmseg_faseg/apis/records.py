@@ -92,5 +92,8 @@ class Records:
 
 def file_state(path: str) -> list[Any]:
     """Tells a file from what it was, or from another of its name."""
-    state = os.stat(path)
+    try:
+        state = os.stat(path)
+    except OSError:  # a link to nowhere, or gone since
+        return [os.path.abspath(path)]
     return [os.path.abspath(path), state.st_size, state.st_mtime_ns]

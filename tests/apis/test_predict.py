@@ -123,6 +123,13 @@ def test_an_image_that_cannot_be_predicted_stops_nothing(photos, checkpoint, mon
     assert written() == {file for file in RESULTS if 'a.png' not in file}
 
 
+def test_links_to_nowhere_stop_nothing(photos, checkpoint):
+    os.symlink('gone.jpg', 'photos/link.jpg')
+    outcome = predict(checkpoint, ['photos'], 'out', batch_size=2)
+    assert outcome.failed == ['there is no file photos/link.jpg']
+    assert written() == RESULTS
+
+
 def test_animations_say_what_is_taken(photos, checkpoint, capsys):
     frames = [Image.fromarray(picture(32, 40, seed)) for seed in range(2)]
     frames[0].save('photos/z.gif', save_all=True, append_images=frames[1:])
@@ -251,6 +258,12 @@ def test_tables_keep_names_that_are_no_text(tmp_path):
     assert json.loads((tmp_path / 'a.json').read_text()) == entries
 
 
+def test_a_small_share_is_not_none():
+    labels = np.zeros((100, 100), np.uint8)
+    prediction = Prediction(labels, labels, ('a', 'b'), ((0, 0, 0),) * 2, dict(a=9999, b=1), {})
+    assert [prediction.legend_entry(name)[1] for name in 'ab'] == ['a  100.0%', 'b  <0.1%']
+
+
 def prediction_of(labels, classes):
     size = labels.shape
     return Prediction(np.zeros((*size, 3), np.uint8), labels, classes, ((0, 0, 0),), {}, {})
@@ -318,7 +331,9 @@ def test_where_nothing_can_be_written_it_ends_at_once(photos, checkpoint, monkey
         save(self, path, **options)
 
     monkeypatch.setattr(Image.Image, 'save', refuse)
-    with pytest.raises(UserError, match=f'a.png.jpg cannot be written: .*{os.strerror(number)}'):
+    with pytest.raises(
+        UserError, match=f'a.png.jpg cannot be written: .*{os.strerror(number)}; .*--resume'
+    ):
         predict(checkpoint, ['photos'], 'out')
     monkeypatch.setattr(Image.Image, 'save', save)
     assert written() == {'labels/a.jpg.png', 'overlays/a.jpg.jpg', 'labels/a.png.png'}
