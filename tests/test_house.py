@@ -12,7 +12,7 @@ from tests.helpers.tools import REPOSITORY
 FLOORS = (
     ('errors', 'files', 'registry', 'sharding', 'startup', 'version'),
     ('compat',),
-    ('models', 'datasets', 'evaluation'),
+    ('models', 'datasets', 'evaluation', 'labels'),
     ('checkpoints',),
     ('engine',),
     ('explain',),
