@@ -30,7 +30,7 @@ class Converted:
         images: The folder of the images.
         classes: Names, in the order of their ids.
         rest: The id of pixels that nobody painted.
-        written: Label maps, by the paths of their images below ``images``.
+        written: Label maps, and the paths of their images below ``images``.
         pixels: How many each id has, in all label maps.
         left_out: A line for each file or image that got no label map.
         unlisted: How many shapes there were of each class that is not among ``classes``.
@@ -43,7 +43,7 @@ class Converted:
     images: Path
     classes: list[str]
     rest: int
-    written: dict[str, Path] = field(default_factory=dict)
+    written: dict[Path, str] = field(default_factory=dict)
     pixels: Counter[int] = field(default_factory=Counter)
     left_out: list[str] = field(default_factory=list)
     unlisted: Counter[str] = field(default_factory=Counter)
@@ -99,13 +99,17 @@ def convert_labels(
     before = {path for path in out.rglob('*.png')}
     done = Converted(folder, names, rest_id, left_out=found.problems)
     files = ImageFolder(folder, without=out.resolve())
+    palette = palette_of(names, found.colours)
     for drawing in progress(found.drawings):
         try:
-            _convert(drawing, files, out, found, done)
+            image, path, labels = _convert(drawing, files, out, done)
         except UserError as error:
             done.left_out.append(_naming(drawing.source, str(error)))
-    done.without_drawing = [name for name in files.files if name not in done.written]
-    done.older = sorted(before - set(done.written.values()))
+            continue
+        write_map(path, labels, palette)
+        done.written[path] = image
+    done.without_drawing = sorted(set(files.files) - set(done.written.values()))
+    done.older = sorted(before - done.written.keys())
     _write_lists(out, done)
     return done
 
@@ -123,15 +127,15 @@ def _read(form: str, source: Path, boxes: bool, table: Path | None) -> Annotatio
 
 
 def _convert(
-    drawing: Drawing, files: ImageFolder, out: Path, found: Annotations, done: Converted
-) -> None:
-    """Paints and writes one label map."""
+    drawing: Drawing, files: ImageFolder, out: Path, done: Converted
+) -> tuple[str, Path, np.ndarray]:
+    """Paints one label map: its image, the file to write, and its ids (H, W)."""
     image = files.find(drawing.names)
-    if image in done.written:
-        raise UserError(f'{image} has a label map already, from another annotation')
     path = out / Path(image).with_suffix('.png')
-    if path in done.written.values():
-        raise UserError(f'{image} and another image of that name would have one label map, {path}')
+    if done.written.get(path) == image:
+        raise UserError(f'{image} has a label map already, from another annotation')
+    if path in done.written:
+        raise UserError(f'{image} and {done.written[path]} would have one label map, {path}')
     lie = lie_of(files.folder / image)
     size = drawing.size or lie.upright
     if size not in (lie.stored, lie.upright):
@@ -141,12 +145,10 @@ def _convert(
         )
     ids = {name: label for label, name in enumerate(done.classes)}
     painted = paint(drawing.shapes(size), ids, done.rest, size)
-    labels = painted.labels if size == lie.upright else turn(painted.labels, lie.tag)
-    write_map(path, labels, palette_of(done.classes, found.colours))
+    _count(painted, done)
     if drawing.size and not lie.is_told_by_size:
         done.untold.append(image)
-    _count(painted, done)
-    done.written[image] = path
+    return image, path, painted.labels if size == lie.upright else turn(painted.labels, lie.tag)
 
 
 def _count(painted: Painted, done: Converted) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ..errors import UserError
 from ..files import whole_file
 from .drawing import IGNORED, Shape, Size
 
@@ -69,10 +70,17 @@ def _voc_colour(number: int) -> tuple[int, int, int]:
 
 
 def write_map(path: Path, labels: np.ndarray, palette: list[tuple[int, int, int]]) -> None:
-    """Writes ids (H, W), uint8, as a PNG file that viewers show in colours."""
+    """Writes ids (H, W), uint8, as a PNG file that viewers show in colours.
+
+    Raises:
+        UserError: It cannot be written.
+    """
     image = Image.fromarray(labels)
     unused = [(0, 0, 0)] * (IGNORE - len(palette))
     image.putpalette(np.array([*palette, *unused, _IGNORE_COLOUR], dtype=np.uint8).tobytes())
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f'{path.parent} cannot be made: {error.strerror}') from None
     with whole_file(path) as temporary:
         image.save(temporary, format='PNG')

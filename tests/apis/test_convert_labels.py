@@ -52,8 +52,8 @@ def test_label_maps_lie_as_the_images_do_and_train(tmp_path):
         data_prefix=dict(img_path=str(photos), seg_map_path=str(masks)), pipeline=[]
     )
     pairs = {(os.path.relpath(e['img_path'], photos), e['seg_map_path']) for e in data}
-    assert pairs == {(name, str(path)) for name, path in done.written.items()}
-    for path in done.written.values():
+    assert pairs == {(name, str(path)) for path, name in done.written.items()}
+    for path in done.written:
         labels = write.labels_in(path)
         assert labels[:3, :4].min() == 1 and labels.sum() == 12
     with Image.open(path) as image:
@@ -67,7 +67,7 @@ def test_decomposed_letters_and_backslashes_are_the_same_name(tmp_path):
     content = json.loads(source.read_text())
     source.write_text(json.dumps(content | dict(categories=[dict(id=1, name='road')])))
     done = convert_labels('coco', source, tmp_path / 'masks')
-    assert list(done.written) == ['Zu\u0308ge/a.png']
+    assert list(done.written.values()) == ['Zu\u0308ge/a.png']
 
 
 def test_a_name_alone_is_found_below_and_must_be_the_only_one(tmp_path):
@@ -78,7 +78,7 @@ def test_a_name_alone_is_found_below_and_must_be_the_only_one(tmp_path):
         tmp_path / 'a.json', dict.fromkeys(names, SIZE), {'b.png': [('road', [[0, 0, 9, 0, 9, 9]])]}
     )
     done = convert_labels('coco', source, tmp_path / 'masks')
-    assert list(done.written) == ['y/b.png']
+    assert list(done.written.values()) == ['y/b.png']
     assert 'a.png may be any of x/a.png, y/a.png' in done.left_out[0]
     assert 'there is no image z/b.png' in done.left_out[1]  # that of y is another
     assert done.without_drawing == ['x/a.png', 'y/a.png']
@@ -92,8 +92,8 @@ def test_one_label_map_has_one_image_and_one_annotation(photos, tmp_path):
     draw(photos, 'a.png')
     draw(photos, 'b.png')
     done = convert_labels('labelme', photos, tmp_path / 'masks')
-    assert sorted(done.written) == ['a.png', 'b.png']
-    assert 'c.json: a.jpg and another image of that name would have one label' in done.left_out[0]
+    assert sorted(done.written.values()) == ['a.png', 'b.png']
+    assert 'c.json: a.jpg and a.png would have one label map' in done.left_out[0]
     assert 'd.json: b.png has a label map already' in done.left_out[1]
 
 
@@ -218,7 +218,17 @@ def test_what_is_there_is_not_written_over_unless_asked(photos, tmp_path):
         convert_labels('labelme', photos, masks)
     (photos / 'b.json').unlink()
     done = convert_labels('labelme', photos, masks, overwrite=True)
-    assert list(done.written) == ['a.png'] and done.older == [masks / 'b.png']
+    assert list(done.written.values()) == ['a.png'] and done.older == [masks / 'b.png']
+
+
+def test_a_folder_that_cannot_be_written_to_stops_it(photos, tmp_path):
+    (tmp_path / 'masks' / 'b.png').mkdir(parents=True)  # in the place of a label map
+    with pytest.raises(UserError, match='b.png cannot be written'):
+        convert_labels('labelme', photos, tmp_path / 'masks', overwrite=True)
+    assert write.labels_in(tmp_path / 'masks' / 'a.png').max() == 2
+    (tmp_path / 'x').write_text('')
+    with pytest.raises(UserError, match='OUT must be a folder'):
+        convert_labels('labelme', photos, tmp_path / 'x' / 'masks')
 
 
 @pytest.mark.parametrize('overwrite', [True, False])
@@ -235,7 +245,7 @@ def test_images_are_never_written_over(overwrite, photos, tmp_path):
 def test_label_maps_below_the_images_are_no_images(photos):
     for _ in range(2):
         done = convert_labels('labelme', photos, photos / 'masks', overwrite=True)
-        assert sorted(done.written) == ['a.png', 'b.png'] and done.without_drawing == []
+        assert sorted(done.written.values()) == ['a.png', 'b.png'] and done.without_drawing == []
 
 
 @pytest.mark.parametrize(
@@ -308,7 +318,7 @@ def test_a_broken_file_of_labelme_is_left_out(message, photos, tmp_path):
     (photos / 'a.json').write_bytes(content if isinstance(content, bytes) else content.encode())
     done = convert_labels('labelme', photos, tmp_path / 'masks')
     assert message in left_out(done) and str(photos / 'a.json') in left_out(done)
-    assert list(done.written) == ['b.png']
+    assert list(done.written.values()) == ['b.png']
 
 
 def coco_file(tmp_path, segmentation=((0, 0, 4, 0, 4, 3),), **change):
@@ -354,7 +364,7 @@ def test_a_broken_entry_of_coco_is_left_out(message, photos, tmp_path):
     source = coco_file(tmp_path, **COCO[message])
     done = convert_labels('coco', source, tmp_path / 'masks', images=photos)
     assert message in left_out(done) and str(source) in left_out(done)
-    assert list(done.written) == ['b.png']
+    assert list(done.written.values()) == ['b.png']
 
 
 @pytest.mark.parametrize('content', ['{}', '[]', '{"images": 3}', 'x', '{"annotations": [3]}'])
@@ -380,7 +390,7 @@ def test_a_broken_file_of_yolo_is_left_out(message, photos, tmp_path):
     (tmp_path / 'labels' / 'a.txt').write_text(YOLO[message])
     done = convert_labels('yolo', tmp_path, tmp_path / 'masks', images=photos)
     assert message in left_out(done) and 'a.txt' in left_out(done)
-    assert list(done.written) == ['b.png']
+    assert list(done.written.values()) == ['b.png']
 
 
 @pytest.mark.parametrize(
@@ -421,7 +431,7 @@ def test_a_broken_shape_of_cvat_is_left_out(message, photos, tmp_path):
     source = write.cvat(tmp_path / 'a.xml', dict.fromkeys(elements, SIZE), elements)
     done = convert_labels('cvat', source, tmp_path / 'masks', images=photos)
     assert message in left_out(done) and 'a.png' in left_out(done)
-    assert list(done.written) == ['b.png']
+    assert list(done.written.values()) == ['b.png']
 
 
 LAUGHS = '<!DOCTYPE a [<!ENTITY a "ha"><!ENTITY b "&a;&a;">]><annotations>&b;</annotations>'
@@ -456,7 +466,7 @@ def test_a_broken_image_is_left_out(content, message, photos, tmp_path):
     (photos / 'a.png').write_bytes(before[:20] if content is None else content)
     done = convert_labels('labelme', photos, tmp_path / 'masks')
     assert 'a.png: cannot be read' in left_out(done)
-    assert list(done.written) == ['b.png']
+    assert list(done.written.values()) == ['b.png']
 
 
 def test_pictures_that_memory_cannot_hold_are_not_decoded(photos, tmp_path):
