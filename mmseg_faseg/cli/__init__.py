@@ -11,6 +11,7 @@ from ..startup import COMMAND
 from ..version import __version__
 from .convert import convert
 from .verb import Verb
+from .weights import weights
 
 app = typer.Typer(
     name=COMMAND,
@@ -39,7 +40,7 @@ def about(
     """
 
 
-VERBS: tuple[Callable[..., None], ...] = (convert,)
+VERBS: tuple[Callable[..., None], ...] = (convert, weights)
 for verb in VERBS:
     app.command(cls=Verb)(verb)
 
