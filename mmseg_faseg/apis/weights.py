@@ -5,7 +5,7 @@ from pathlib import Path
 from ..checkpoints.released import FOLDER_VARIABLE, Released
 from ..downloads import download
 from ..errors import UserError
-from ..files import check_folder
+from ..files import check_folder, make_folder
 from .convert import convert_file
 
 
@@ -24,7 +24,7 @@ def fetch_weights(model: Released) -> Path:
         return model.converted
     folder = model.converted.parent
     check_folder(folder, f'the folder of weights ({FOLDER_VARIABLE})')
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     if not model.original.is_file():
         try:
             download(model.address, model.original)

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..errors import UserError
-from ..files import whole_file
+from ..files import make_folder, whole_file
 from .drawing import IGNORED, Shape, Size
 
 IGNORE = 255  # the id of pixels that training leaves out
@@ -78,9 +77,6 @@ def write_map(path: Path, labels: np.ndarray, palette: list[tuple[int, int, int]
     image = Image.fromarray(labels)
     unused = [(0, 0, 0)] * (IGNORE - len(palette))
     image.putpalette(np.array([*palette, *unused, _IGNORE_COLOUR], dtype=np.uint8).tobytes())
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f'{path.parent} cannot be made: {error.strerror}') from None
+    make_folder(path.parent)
     with whole_file(path) as temporary:
         image.save(temporary, format='PNG')
