@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
+from ..compat.torch_files import printable
 from ..errors import UserError
 from ..files import check_folder, whole_file
 from ..labels import cityscapes, coco, colours, cvat, labelme, yolo
 from ..labels.classes import choose_classes, rest_among
 from ..labels.drawing import Annotations, Drawing
 from ..labels.fields import folder_of
-from ..labels.images import ImageFolder, lie_of, turn
+from ..labels.images import ImageFolder, has_images, lie_of, turn
 from ..labels.maps import Painted, paint, palette_of, write_map
 
 FORMATS = ('labelme', 'coco', 'yolo', 'cvat', 'cityscapes', 'colours')
@@ -94,10 +95,12 @@ def convert_labels(
     usual = None if usual == IGNORE else usual
     names, rest_id = choose_classes(found.classes, classes, usual, found.listed)
     folder = _image_folder(source, found.places, images)
-    if out.resolve() in (folder.resolve(), folder_of(source).resolve()):
+    root = folder_of(source).resolve()
+    below = form == 'colours' and out.resolve().is_relative_to(root)  # they would be masks, too
+    if below or out.resolve() in (folder.resolve(), root):
         raise UserError(f'{out} holds what is converted: label maps go to a folder of their own')
     before = {path for path in out.rglob('*.png')}
-    done = Converted(folder, names, rest_id, left_out=found.problems)
+    done = Converted(folder, names, rest_id, left_out=[*map(printable, found.problems)])
     files = ImageFolder(folder, without=out.resolve())
     palette = palette_of(names, found.colours)
     for drawing in progress(found.drawings):
@@ -171,7 +174,7 @@ def _write_lists(out: Path, done: Converted) -> None:
 
 
 def _naming(source: str, text: str) -> str:
-    return text if text.startswith(source) else f'{source}: {text}'
+    return printable(text if text.startswith(source) else f'{source}: {text}')
 
 
 def _check_source(form: str, source: Path) -> None:
@@ -199,7 +202,7 @@ def _image_folder(source: Path, places: Sequence[str], images: str | Path | None
     root = folder_of(source)
     for place in places:
         folder = _joined(root, place)
-        if folder.is_dir() and _has_images(folder):
+        if folder.is_dir() and has_images(folder):
             return folder
     tried = ', '.join(str(_joined(root, place)) for place in places)
     raise UserError(f'no images in {tried}: say where they are, --images FOLDER')
@@ -210,7 +213,3 @@ def _joined(root: Path, place: str) -> Path:
     while place.startswith('..') and root.name not in ('', '..'):
         root, place = root.parent, place[3:]
     return root / place
-
-
-def _has_images(folder: Path) -> bool:
-    return bool(ImageFolder(folder).files)

@@ -38,7 +38,7 @@ def read(source: Path) -> Annotations:
     classes = list(meta['classes'])
     drawings, problems, seen = [], [], set()
     root = folder_of(source)
-    for path in files_in(source, f'*{_IDS}', f'*{_POLYGONS}'):
+    for path in files_in(source, _IDS.lower(), _POLYGONS):
         stem = path.name.removesuffix(_POLYGONS).removesuffix(_IDS)
         if path.parent / stem in seen:  # '_labelIds.png' comes before '_polygons.json'
             continue

@@ -40,13 +40,16 @@ def choose_classes(
             but for those that look like a slip.
 
     Raises:
-        UserError: A class is not drawn, is asked for twice, or there are too many.
+        UserError: A class is not drawn, is asked for twice or has no proper name; or there are
+            too many.
     """
     drawn = [name for name in drawn if name != IGNORED]
     if not drawn:
         raise UserError('the annotations name no class')
     classes = list(drawn if wanted is None else wanted)
-    for name in classes:
+    for name in [*classes, *filter(None, [rest])]:
+        if not name.strip() or not name.isprintable():
+            raise UserError(f'{name!r} is no name of a class: letters that can be seen are needed')
         if classes.count(name) > 1:
             raise UserError(f'--classes has {name!r} twice')
         if name not in drawn and name != rest:

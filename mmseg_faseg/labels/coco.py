@@ -15,7 +15,7 @@ from .fields import blamed, files_in, folder_of, read_json, take
 from .images import opened
 from .masks import check_size, decompress, fill, from_runs, points_of
 
-_PLACES = ('images', '.', '../images', '..')
+_PLACES = ('images', '.', '../images')
 
 
 def read(source: Path) -> Annotations:
@@ -26,8 +26,10 @@ def read(source: Path) -> Annotations:
     Raises:
         UserError: There are no such files, or the only one cannot be read.
     """
-    found = Annotations([], [], _PLACES)
-    files = files_in(source, '*.json')
+    # As the data set lies: annotations/instances_train2017.json and train2017/*.jpg
+    beside = ('..',) if folder_of(source).name == 'annotations' else ()
+    found = Annotations([], [], _PLACES + beside)
+    files = files_in(source, '.json')
     for path in files:
         try:
             names, drawings = _file(path, folder_of(source), found.problems)
@@ -59,6 +61,11 @@ def _file(path: Path, root: Path, problems: list[str]) -> tuple[list[str], list[
                 drawings.append(_drawing(path, folder, image, by_image, names))
         except UserError as error:
             problems.append(str(error))
+    strays = {str(number) for number in by_image} - {
+        str(image.get('id')) for image in lists[1] if isinstance(image, dict)
+    }
+    if strays:
+        problems.append(f'{path}: annotations of {len(strays)} images that the file does not list')
     return list(dict.fromkeys(names.values())), drawings
 
 
@@ -114,7 +121,7 @@ def _segments(path: Path, one: dict, names: dict[int, str], size: Size) -> Itera
         raise UserError(f'there is no {file} in {folders[0]}')
     with opened(png) as image:
         if image.size != size:
-            raise UserError(f'{png} is {image.width} x {image.height}, not {size[0]} x {size[1]}')
+            raise UserError(f'is {image.width} x {image.height}, not {size[0]} x {size[1]}')
         ids = rgb2id(np.asarray(image.convert('RGB')))
     by_name: dict[str, list[int]] = defaultdict(list)
     for segment in take(one, 'segments_info', list):

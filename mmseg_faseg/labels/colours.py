@@ -38,7 +38,7 @@ def read(source: Path, table: Path | None = None) -> Annotations:
         UserError: There are no such files, or the table cannot be read.
     """
     root = folder_of(source)
-    files = files_in(source, *(f'*{suffix}' for suffix in LABEL_SUFFIXES))
+    files = files_in(source, *LABEL_SUFFIXES)
     found = table or find_table(root)
     if found is None:
         raise UserError(f'there is no {_TABLE_FILE} in {root}: name a table with --colours')
@@ -75,7 +75,7 @@ def count_colours(source: Path, progress: Any = iter) -> Counter[Colour]:
         UserError: There are no pictures.
     """
     counts: Counter[Colour] = Counter()
-    for path in progress(files_in(source, *(f'*{suffix}' for suffix in LABEL_SUFFIXES))):
+    for path in progress(files_in(source, *LABEL_SUFFIXES)):
         try:
             codes, numbers = np.unique(_codes(path), return_counts=True)
         except UserError:

@@ -28,7 +28,7 @@ def read(source: Path) -> Annotations:
         UserError: There are no such files, or the only one cannot be read.
     """
     found = Annotations([], [], _PLACES)
-    files = files_in(source, '*.xml')
+    files = files_in(source, '.xml')
     for path in files:
         try:
             _add(path, _root(path), found)

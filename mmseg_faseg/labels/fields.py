@@ -1,6 +1,7 @@
 """Reads text files that anybody may have written, and takes fields from them by type."""
 
 import json
+import os
 import reprlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -80,20 +81,23 @@ def folder_of(source: Path) -> Path:
     return source if source.is_dir() else source.parent
 
 
-def files_in(source: Path, *patterns: str) -> list[Path]:
+def files_in(source: Path, *ends: str) -> list[Path]:
     """The file itself, or the files of a folder and those below it by name; no hidden ones.
+
+    Args:
+        source: The file or folder.
+        *ends: Of their names, in small letters.
 
     Raises:
         UserError: There are none.
     """
     if not source.is_dir():
         return [source]
-    found = sorted({path for pattern in patterns for path in source.rglob(pattern)})
-    found = [
-        path
-        for path in found
-        if not any(part.startswith('.') for part in path.relative_to(source).parts)
-    ]
+    found = []
+    for parent, folders, files in os.walk(source):
+        folders[:] = [name for name in folders if not name.startswith('.')]
+        names = [name for name in files if not name.startswith('.')]
+        found += [Path(parent, name) for name in names if name.lower().endswith(ends)]
     if not found:
-        raise UserError(f'{source} has no file like {" or ".join(patterns)}')
-    return found
+        raise UserError(f'{source} has no files that end in {" or ".join(ends)}')
+    return sorted(found)

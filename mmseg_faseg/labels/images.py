@@ -80,7 +80,12 @@ class ImageFolder:
         return found
 
 
-def _image_files(folder: Path, without: Path | None) -> Iterator[str]:
+def has_images(folder: Path) -> bool:
+    """Whether an image lies in a folder or below it."""
+    return next(_image_files(folder), None) is not None
+
+
+def _image_files(folder: Path, without: Path | None = None) -> Iterator[str]:
     for parent, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith('.'))
         if without is not None:

@@ -29,7 +29,7 @@ def read(source: Path) -> Annotations:
         UserError: There are no such files.
     """
     names, drawings, problems = set(), [], []
-    for path in files_in(source, '*.json'):
+    for path in files_in(source, '.json'):
         try:
             drawing, own = _drawing(path, folder_of(source))
         except UserError as error:

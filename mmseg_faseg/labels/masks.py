@@ -17,9 +17,7 @@ from .drawing import Size
 
 MAX_PIXELS = 2**28  # of an image: as many bytes for its label map
 MAX_SIDE = 2**16 - 1  # what PNG viewers, JPEG and pycocotools' integers can do
-_MAX_OUTLINE = (
-    5_000_000  # pixels along all outlines of a shape; pycocotools needs 80 bytes for each
-)
+_MAX_OUTLINE = 5_000_000  # pixels along a shape's outlines: pycocotools takes 80 bytes each
 
 
 def check_size(size: Size) -> Size:

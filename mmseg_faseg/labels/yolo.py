@@ -32,9 +32,7 @@ def read(source: Path, boxes: bool = False) -> Annotations:
     root = folder_of(source)
     names = _names(root)
     drawings, problems = [], []
-    for path in files_in(source, '*.txt'):
-        if path.name in _LISTS:
-            continue
+    for path in _files(source):
         try:
             objects = _objects(path, names)
         except UserError as error:
@@ -46,6 +44,12 @@ def read(source: Path, boxes: bool = False) -> Annotations:
             )
         drawings.append(_drawing(path, root, objects))
     return Annotations(list(dict.fromkeys(names)), drawings, _PLACES, problems)
+
+
+def _files(source: Path) -> list[Path]:
+    """Those in folders called ``labels``, where there are some; no lists of classes or images."""
+    files = [path for path in files_in(source, '.txt') if path.name not in _LISTS]
+    return [path for path in files if 'labels' in path.parts] or files
 
 
 def _drawing(path: Path, root: Path, objects: list[tuple[str, np.ndarray]]) -> Drawing:

@@ -193,6 +193,20 @@ def test_classes_that_a_format_has_not(photos, tmp_path):
         convert_labels('coco', source, tmp_path / 'masks', classes=['lorry'], images=photos)
 
 
+@pytest.mark.parametrize('name', ['', ' ', 'two\nlines', '\x1b[31mred'])
+def test_names_that_a_list_cannot_hold(name, photos, tmp_path):
+    draw(photos, 'a.png', name)
+    with pytest.raises(UserError, match='is no name of a class') as caught:
+        convert_labels('labelme', photos, tmp_path / 'masks')
+    assert str(caught.value).isprintable()
+
+
+def test_a_line_about_a_file_is_one_line(photos, tmp_path):
+    draw(photos, 'a.png', 'two\nlines', points=[(1e9, 0)] * 3)
+    done = convert_labels('labelme', photos, tmp_path / 'masks', classes=['other', 'car'])
+    assert 'two lines): the point (1e+09, 0)' in left_out(done)
+
+
 def test_more_classes_than_eight_bits_have(tmp_path):
     shapes = [write.labelme_shape(str(number), CORNER) for number in range(255)]
     write.write_image(tmp_path / 'photos' / 'a.png', SIZE)
@@ -252,10 +266,10 @@ def test_label_maps_below_the_images_are_no_images(photos):
     ('form', 'source', 'message'),
     [
         ('labelme', 'none', 'there is no .*none'),
-        ('labelme', 'empty', r'empty has no file like \*.json'),
+        ('labelme', 'empty', 'empty has no files that end in .json'),
         ('coco', 'a.zip', 'a.zip is an archive'),
         ('colours', 'photos', 'there is no labelmap.txt in .*photos'),
-        ('cvat', 'photos', r'photos has no file like \*.xml'),
+        ('cvat', 'photos', 'photos has no files that end in .xml'),
         ('yolo', 'photos', 'photos has no data.yaml with names'),
         ('pascal', 'photos', "no format 'pascal': labelme, coco"),
     ],
@@ -364,6 +378,16 @@ def test_a_broken_entry_of_coco_is_left_out(message, photos, tmp_path):
     source = coco_file(tmp_path, **COCO[message])
     done = convert_labels('coco', source, tmp_path / 'masks', images=photos)
     assert message in left_out(done) and str(source) in left_out(done)
+    assert list(done.written.values()) == ['b.png']
+
+
+def test_annotations_of_images_that_coco_does_not_list(photos, tmp_path):
+    source = coco_file(tmp_path)
+    content = json.loads(source.read_text())
+    del content['images'][0]
+    source.write_text(json.dumps(content))
+    done = convert_labels('coco', source, tmp_path / 'masks', images=photos)
+    assert 'annotations of 1 images that the file does not list' in left_out(done)
     assert list(done.written.values()) == ['b.png']
 
 

@@ -205,6 +205,13 @@ def test_cocos_crowds_and_several_outlines_are_painted(tmp_path):
     assert (labels[:, 60:] == 1).all() and (labels == 1).sum() == 4 * 32
 
 
+def test_cocos_images_lie_beside_its_annotations(tmp_path):
+    write.write_image(tmp_path / 'train2017' / 'a.png', SIZE)
+    source = in_coco(tmp_path, BLOCKS)
+    done = convert_labels('coco', source, tmp_path / 'masks')
+    assert list(done.written.values()) == ['train2017/a.png']
+
+
 def test_cocos_panoptic_segments(blocks, tmp_path):
     write.write_image(tmp_path / 'images' / 'a.png', SIZE)
     ids = np.array([0, 7, 300])[blocks]
@@ -237,6 +244,8 @@ def test_where_yolos_files_lie(labels, images, name, tmp_path):
     (tmp_path / labels).mkdir(parents=True, exist_ok=True)
     (tmp_path / labels / 'a.txt').write_text('1 0 0 0.5 0 0.5 0.5 0 0.5\n\n')
     (tmp_path / 'classes.txt').write_text('road\nMein Auto\n')
+    if labels:
+        (tmp_path / 'README.txt').write_text('no labels')
     source = tmp_path
     done = converted('yolo', source, tmp_path / 'masks', name)
     assert (done[:16, :32] == 2).all() and (done > 0).sum() == 16 * 32
@@ -306,6 +315,13 @@ def test_colours_become_ids(table, blocks, tmp_path):
     assert (converted('colours', source, tmp_path / 'masks', 'x/a', **options) == blocks).all()
     with Image.open(tmp_path / 'masks' / 'x' / 'a.png') as image:
         assert image.getpalette()[:9] == COLOURS.ravel().tolist()
+
+
+def test_label_maps_among_colour_masks_would_be_masks(blocks, tmp_path):
+    source = colour_masks(tmp_path, blocks)
+    (tmp_path / 'labelmap.txt').write_text(TABLES['labelmap.txt'])
+    with pytest.raises(UserError, match='holds what is converted'):
+        convert_labels('colours', source, source / 'ids', images=tmp_path / 'photos')
 
 
 def test_colours_without_a_meaning_are_named(blocks, tmp_path):
