@@ -45,6 +45,18 @@ def check_folder(path: str | Path, name: str) -> None:
         raise UserError(f'{name} is {path}, but nothing can be written to {there}')
 
 
+def make_folder(path: Path) -> None:
+    """Makes a folder and those above it, unless it is there.
+
+    Raises:
+        UserError: It cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f'{path} cannot be made: {error.strerror}') from None
+
+
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
     """Gives a temporary file beside ``path`` to write to, and renames it when that went well.

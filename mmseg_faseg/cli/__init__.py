@@ -10,11 +10,13 @@ import typer
 from ..startup import COMMAND
 from ..version import __version__
 from .check import check
+from .convert import convert
 from .explain import explain
 from .predict import predict
 from .report import report
 from .train import train
 from .verb import Verb
+from .weights import weights
 
 app = typer.Typer(
     name=COMMAND,
@@ -45,10 +47,12 @@ def about(
 
 VERBS: tuple[Callable[..., None], ...] = (
     check,
+    convert,
     train,
     predict,
     explain,
     report,
+    weights,
 )
 for verb in VERBS:
     app.command(cls=Verb)(verb)
