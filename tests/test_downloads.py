@@ -156,7 +156,7 @@ def test_a_server_that_falls_silent_is_given_up_on(file, monkeypatch):
 
 def test_one_process_at_a_time(server, file):
     with file.with_name('weights.pth.part').open('ab') as other:
-        fcntl.flock(other, fcntl.LOCK_EX)
+        fcntl.flock(other, fcntl.LOCK_SH)
         with pytest.raises(UserError, match='another process is fetching .*weights.pth$'):
             download(server.address, file)
     fetched(server, file)
