@@ -31,6 +31,7 @@ OTHERS = {
     'curl': 'downloads',
     'unzip': "unpacks a user's download",
     'mkdir': 'makes folders',
+    'find': 'lists files',
     'mim': "OpenMMLab's",
     'tensorboard': 'a viewer',
     'nox': 'makes environments',

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from ..files import check_output, whole_file
+from ..files import check_folder, whole_file
 from .prediction import Prediction
 
 _COLUMNS = ('input', 'class', 'share', 'pixels', 'confidence')
@@ -53,25 +53,28 @@ def check_tables(paths: Sequence[str | Path]) -> None:
     """Checks, before any work is done, that tables can be written.
 
     Raises:
-        UserError: One is neither CSV nor JSON, or its folder does not exist.
+        UserError: One is neither CSV nor JSON, or its folder cannot be made.
     """
     for path in map(Path, paths):
         if path.suffix not in _SUFFIXES:
             raise UserError(f'--areas takes a file that ends in .csv or .json, got {path}')
-        check_output(path, path.suffix)
+        if path.is_dir():
+            raise UserError(f'--areas takes a file, got the folder {path}')
+        check_folder(path.parent, 'the folder of --areas')
 
 
 def write_table(path: str | Path, entries: Iterable[Mapping[str, Any]]) -> None:
     """Writes a table, as CSV with a line for every class of an image, or as JSON.
 
     Args:
-        path: A file that ends in ``.csv`` or ``.json``.
+        path: A file that ends in ``.csv`` or ``.json``; its folder is made.
         entries: Of each image what :meth:`AreaSum.entry` gives, and ``'input'``, its path.
 
     Raises:
         UserError: It cannot be written.
     """
     path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as temporary:
         if path.suffix == '.json':
             temporary.write_text(json.dumps(list(entries), indent=1))

@@ -21,7 +21,7 @@ from .config import apply_options, load_config, move_data
 
 # What belongs to the run that stored the config.
 _OF_THE_RUN = ('work_dir', 'load_from', 'resume', 'launcher')
-_INSTEAD = 'name a config file before it, or use --trust if you know where the file is from'
+_INSTEAD = 'name its config file, or use --trust if you know where the file is from'
 _MAX_TEXT = 1_000_000  # ours have 20,000 characters
 _METHODS = 'mmseg_faseg::_base_/{}/methods/{}.py'
 
@@ -47,7 +47,7 @@ def load_stored_config(
     meta = read_checkpoint(checkpoint).get('meta')
     text = meta.get('cfg') if isinstance(meta, dict) else None
     if not isinstance(text, str):
-        raise UserError(f'{checkpoint} carries no config: name one before it')
+        raise UserError(f'{checkpoint} carries no config: name its config file')
     name = str(Path(checkpoint).with_suffix('.py'))  # what the Runner calls its own copy
     try:
         values = _literals(text)
@@ -61,7 +61,7 @@ def load_stored_config(
     except Exception as error:  # text of any kind can end in any error
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise UserError(
-            f'the config in {checkpoint} is more than literals ({reason}): name one before it'
+            f'the config in {checkpoint} is more than literals ({reason}): name its config file'
         ) from None
     return apply_options(cfg, options)
 

@@ -182,8 +182,12 @@ def test_without_resume_all_is_done_anew(photos, checkpoint):
 
 @pytest.mark.parametrize(('overlays', 'suffix'), [('png', '.png'), ('none', None)])
 def test_other_overlays(photos, checkpoint, predictor, overlays, suffix):
-    predict(checkpoint, ['photos/a.png'], 'out', overlays=overlays)
-    assert written() == {'labels/a.png', *([f'overlays/a{suffix}'] if suffix else [])}
+    predict(checkpoint, ['photos/a.png'], 'out', overlays=overlays, areas=['out/areas/a.csv'])
+    assert written() == {
+        'areas/a.csv',
+        'labels/a.png',
+        *([f'overlays/a{suffix}'] if suffix else []),
+    }
     if suffix:
         found = np.asarray(Image.open('out/overlays/a.png'))
         assert np.array_equal(found, predictor('photos/a.png').overlay())
@@ -273,7 +277,8 @@ def test_what_is_too_long_for_jpeg_becomes_png(tmp_path):
         (dict(inputs=['nothing']), r'no image or video in nothing \(nothing/Thumbs.db is neither'),
         (dict(overlays='bmp'), "overlays must be one of jpg, png, none, got 'bmp'"),
         (dict(areas=['areas.xls']), '--areas takes a file that ends in .csv or .json'),
-        (dict(areas=['no/areas.csv']), 'there is no folder no to write areas.csv to'),
+        (dict(areas=['photos/a.jpg/areas.csv']), 'the folder of --areas must be a folder'),
+        (dict(areas=['table.csv']), '--areas takes a file, got the folder table.csv'),
         (dict(out='photos/a.jpg'), 'out must be a folder'),
         (dict(checkpoint='gone.pth'), 'there is no checkpoint gone.pth'),
         (dict(checkpoint='empty'), 'empty has no checkpoint'),
@@ -284,6 +289,7 @@ def test_what_is_too_long_for_jpeg_becomes_png(tmp_path):
 )
 def test_what_is_wrong_is_said_before_anything_is_written(photos, checkpoint, arguments, message):
     Path('empty').mkdir()
+    Path('table.csv').mkdir()
     Path('nothing').mkdir()
     Path('nothing/Thumbs.db').touch()
     arguments = dict(checkpoint=checkpoint, inputs=['photos'], out='out') | arguments

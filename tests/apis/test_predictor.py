@@ -1,5 +1,6 @@
 """Predictor gives what MMSegmentation's inference gives, from whatever holds an image."""
 
+import re
 from types import SimpleNamespace
 
 import cv2
@@ -17,6 +18,7 @@ from mmseg_faseg.apis.prediction import class_map, share_of_scores
 from mmseg_faseg.errors import UserError
 from mmseg_faseg.models.merging.scores import StoredScores
 from tests.helpers.random_checkpoint import CLASSES, PALETTE, picture, save_checkpoint, small_config
+from tests.helpers.tools import REPOSITORY
 
 RESIZE = dict(type='AntialiasedResizeShortestEdge', scale=48, max_size=160)
 MODELS_TRIED = {
@@ -357,3 +359,17 @@ def test_what_holds_no_image(predict):
 
 def test_it_is_where_the_docs_say():
     assert mmseg_faseg.Predictor is predictor.Predictor
+
+
+def test_the_lines_of_the_docs_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'runs/street').mkdir(parents=True)
+    save_checkpoint(tmp_path / 'runs/street/best_mIoU_iter_1.pth', small_config())
+    Image.fromarray(picture(61, 75)).save('photo.jpg')
+    page = (REPOSITORY / 'docs/predict.md').read_text()
+    (lines,) = re.findall('```python\n(.*?)```', page, re.DOTALL)
+    names = {}
+    exec(lines, names)
+    assert np.array_equal(names['several'][1].label_map, names['found'].label_map)
+    assert (tmp_path / 'overlay.png').is_file()
+    assert "('sky', 'road', 'tree', 'car')\n(61, 75) uint8" in capsys.readouterr().out
