@@ -9,7 +9,7 @@ import typer
 def report(
     runs: Annotated[
         list[str],
-        typer.Argument(metavar='RUN...', help='Work dirs, or checkpoints in them.'),
+        typer.Argument(metavar='RUN', help='Work dirs, or checkpoints in them.'),
     ],
     out: Annotated[
         Path | None,
