@@ -9,7 +9,7 @@ from mmengine.runner import Runner
 
 from ..checkpoints.latest import newest_whole_checkpoint
 from ..checkpoints.read import check_checkpoint, refused_checkpoints
-from ..engine import explained_dead_workers
+from ..engine import check_config, explained_dead_workers
 from ..errors import UserError
 from ..files import check_folder
 from ..models import FASegSegmentor
@@ -42,6 +42,7 @@ def train(
     cfg.launcher = launcher
     check_launcher(launcher)
     check_folder(cfg.work_dir, 'work_dir')
+    check_config(cfg)
     if amp:
         _enable_amp(cfg)
     going_on = _newest(cfg.work_dir) if resume is True else resume
@@ -105,6 +106,7 @@ def test(
     for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler'):
         cfg.pop(key, None)  # MMSegmentation's visualization hook would build the training data
     check_checkpoint(checkpoint)
+    check_config(cfg)
     _check_model(cfg)
     if show or show_dir:
         _enable_visualization(cfg, show, show_dir, wait_time)

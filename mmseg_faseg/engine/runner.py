@@ -4,6 +4,7 @@ import logging
 import warnings
 from typing import Any
 
+from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.logging.logger import MMFormatter
@@ -11,6 +12,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from ..checkpoints.latest import newest_whole_checkpoint
+from .config_check import check_config
 
 # Beginnings of messages that have no switch: hundreds of lines, or nothing that a user can act on.
 _FILE_ONLY = (
@@ -53,6 +55,12 @@ class ReadableRunner(Runner):
     log file alone. ``log_level='DEBUG'`` brings them back to the terminal. Hooks of
     ``configs/_base_/checks.py`` that a config's own ``custom_hooks`` replaced run all the same.
     """
+
+    @classmethod
+    def from_cfg(cls, cfg: Config) -> Runner:
+        """Builds a runner from a config that was looked through for misspelled names."""
+        check_config(cfg)
+        return super().from_cfg(cfg)
 
     def build_logger(
         self, log_level: int | str = 'INFO', log_file: str | None = None, **kwargs: Any
