@@ -16,7 +16,7 @@ FLOORS = (
     ('checkpoints',),
     ('engine',),
     ('explain',),
-    ('registration', 'own_data'),
+    ('report', 'own_data', 'registration'),
     ('apis',),
     ('cli', 'app'),
     ('__main__',),

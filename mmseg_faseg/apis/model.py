@@ -1,13 +1,16 @@
 """Builds the model of a config."""
 
 import copy
+from typing import Any
 
 from mmengine.config import Config
+from mmengine.device import get_device
 from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS
 from torch import nn
 
 from ..engine import check_config
+from ..engine.checkpoint_check import load_weights
 from ..errors import UserError
 
 
@@ -28,3 +31,19 @@ def build_model(cfg: Config) -> nn.Module:
             return MODELS.build(copy.deepcopy(cfg.model))
     except Exception as error:  # whatever a part's constructor raises, the config is to blame
         raise UserError(f'the model of {name} cannot be built: {error}') from error
+
+
+def load_model(cfg: Config, checkpoint: dict[str, Any], name: str) -> nn.Module:
+    """Builds a config's model with the weights of a checkpoint, ready to predict on this machine.
+
+    Args:
+        cfg: The config.
+        checkpoint: As :func:`mmseg_faseg.checkpoints.read.read_checkpoint` gives it.
+        name: Of its file, for the error.
+
+    Raises:
+        UserError: The model cannot be built, or the weights are of another one.
+    """
+    model = build_model(cfg)
+    load_weights(model, checkpoint, name)
+    return model.to(get_device()).eval()

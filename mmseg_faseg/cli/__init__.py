@@ -10,6 +10,9 @@ import typer
 from ..startup import COMMAND
 from ..version import __version__
 from .check import check
+from .explain import explain
+from .predict import predict
+from .report import report
 from .train import train
 from .verb import Verb
 
@@ -40,7 +43,13 @@ def about(
     """
 
 
-VERBS: tuple[Callable[..., None], ...] = (check, train)
+VERBS: tuple[Callable[..., None], ...] = (
+    check,
+    train,
+    predict,
+    explain,
+    report,
+)
 for verb in VERBS:
     app.command(cls=Verb)(verb)
 

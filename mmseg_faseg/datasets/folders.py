@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
@@ -34,7 +35,7 @@ class FolderDataset(BaseSegDataset):
     """
 
     def __init__(
-        self, seg_map_suffix: str = '', label_values: Sequence[int] | None = None, **kwargs
+        self, seg_map_suffix: str = '', label_values: Sequence[int] | None = None, **kwargs: Any
     ) -> None:
         lazy = kwargs.pop('lazy_init', False)
         kwargs |= dict(img_suffix='', seg_map_suffix=seg_map_suffix, lazy_init=True)

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from ..errors import UserError
+from ..explain.palette import default_palette
 from .survey import Survey
 
 IGNORED = 255
@@ -34,17 +33,7 @@ class Classes(NamedTuple):
     @property
     def palette(self) -> list[list[int]]:
         """A colour (red, green, blue) for each, as different as can be."""
-        return [colour_of(number) for number in range(len(self.names))]
-
-
-def colour_of(number: int) -> list[int]:
-    """The colour of a class number: PASCAL VOC's, by the bits of ``number``, black for 0."""
-    channels = np.zeros(3, int)
-    for place in range(8):
-        for channel in range(3):
-            channels[channel] |= (number >> channel & 1) << 7 - place
-        number >>= 3
-    return channels.tolist()
+        return [list(colour) for colour in default_palette(len(self.names))]
 
 
 def classes_of(

@@ -40,7 +40,7 @@ class HighResolutionCrossAttention(FocusAttention):
         region: str = 'block',
         ratio: float = 1 / 32,
         query_pos: str = 'learned',
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(embed_dims, num_heads, **kwargs)
         if region not in _SELECTORS:
@@ -80,6 +80,7 @@ class HighResolutionCrossAttention(FocusAttention):
             key,
             value,
             None if padding is None else padding.unsqueeze(1),
+            index,
         )
 
     def forward(
