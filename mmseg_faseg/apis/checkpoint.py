@@ -1,5 +1,6 @@
 """Which file is meant where a checkpoint is asked for: a file, a work dir, or a released model."""
 
+import os
 from pathlib import Path
 
 from ..checkpoints.latest import newest_whole_checkpoint
@@ -16,8 +17,8 @@ def find_checkpoint(name: str | Path) -> str:
     Raises:
         UserError: The folder has no checkpoint.
     """
-    folder = Path(name).expanduser()
-    if not folder.is_dir():
+    folder = Path(os.path.expanduser(name))
+    if not os.path.isdir(folder):  # which takes names of any length
         return str(name)
     best = sorted(folder.glob('best_*.pth'), key=lambda path: path.stat().st_mtime_ns)
     path = best[-1] if best else newest_whole_checkpoint(folder)[0]

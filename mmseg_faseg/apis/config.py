@@ -13,6 +13,7 @@ from ..errors import UserError, closest, did_you_mean
 
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
+
 class OptionsAction(argparse.Action):
     """Reads ``KEY=VALUE`` arguments with :func:`parse_options`."""
 

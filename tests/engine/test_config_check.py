@@ -86,7 +86,7 @@ MISSPELLED = {
         'train_cfg.max_iters=0': 'train_cfg.max_iters takes a whole number of 1 or more, got 0',
         'train_cfg.val_interval=0': 'val_interval takes a whole number of 1 or more, got 0',
         'train_cfg.val_interval=1.5': 'val_interval takes a whole number of 1 or more, got 1.5',
-        'optim_wrapper.optimizer.lr=-1': 'optimizer.lr takes a number above 0, got -1',
+        'optim_wrapper.optimizer.lr=-1': 'optimizer.lr takes a number of 0 or more, got -1',
         'default_hooks.checkpoint.interval=0': 'of 1 or more, or -1 for never, got 0',
         'randomness.seed=abc': "randomness.seed takes a whole number of 0 or more, got 'abc'",
     },

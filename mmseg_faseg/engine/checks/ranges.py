@@ -20,14 +20,12 @@ class Range:
         least: The smallest.
         whole: Only whole numbers.
         floats: Whether a whole number may be a float, such as 1e4.
-        above: Not ``least`` itself.
         never: Whether -1 stands for never.
     """
 
     least: int
     whole: bool = True
     floats: bool = False
-    above: bool = False
     never: bool = False
 
     def __contains__(self, value: Any) -> bool:
@@ -35,13 +33,11 @@ class Range:
             return False
         if self.whole and isinstance(value, float) and not (self.floats and value.is_integer()):
             return False
-        enough = value > self.least if self.above else value >= self.least
-        return enough or (self.never and value == -1)
+        return value >= self.least or (self.never and value == -1)
 
     def __str__(self) -> str:
         what = 'a whole number' if self.whole else 'a number'
-        from_ = f'above {self.least}' if self.above else f'of {self.least} or more'
-        return f'{what} {from_}' + (', or -1 for never' if self.never else '')
+        return f'{what} of {self.least} or more' + (', or -1 for never' if self.never else '')
 
 
 SEED = _FROM_0 = Range(0)
@@ -57,9 +53,7 @@ RANGES: dict[type, dict[str, Range]] = {
     LoggerHook: dict(interval=_COUNT),
     SegVisualizationHook: dict(interval=_COUNT),
     OptimWrapper: dict(accumulative_counts=_COUNT),
-    Optimizer: dict(
-        lr=Range(0, whole=False, above=True), weight_decay=Range(0, whole=False)
-    ),
+    Optimizer: dict(lr=Range(0, whole=False), weight_decay=Range(0, whole=False)),
     _ParamScheduler: dict(begin=_FROM_0),
     RepeatDataset: dict(times=_COUNT),
 }
