@@ -1,5 +1,6 @@
 """Which file is meant where a checkpoint is asked for: a file, a work dir, or a released model."""
 
+import os
 from pathlib import Path
 
 from ..checkpoints.latest import newest_whole_checkpoint
@@ -17,10 +18,10 @@ def find_checkpoint(name: str | Path) -> str:
     Raises:
         UserError: The folder has no checkpoint, or the model's has not been fetched.
     """
-    path = Path(name).expanduser()
-    if path.is_dir():
-        return str(_in_work_dir(path))
-    model = None if path.exists() else released_models().get(str(name))
+    path = os.path.expanduser(name)
+    if os.path.isdir(path):  # which takes names of any length
+        return str(_in_work_dir(Path(path)))
+    model = None if os.path.exists(path) else released_models().get(str(name))
     if model is None:
         return str(name)
     if not model.converted.is_file():
