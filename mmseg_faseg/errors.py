@@ -8,6 +8,17 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
+_WHOLE = 'what was written is whole'
+_REPEAT = 'repeat the command, training with --resume'
+_ROOM = f'make room and {_REPEAT}'
+_ELSEWHERE = 'name another place, or change who may use this one'
+_HOW_TO_GO_ON = {
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EROFS: _ELSEWHERE,
+    errno.EACCES: _ELSEWHERE,
+}
+
 
 class UserError(ValueError):
     """Something about arguments, config or files that the user has to change."""
@@ -34,7 +45,7 @@ def in_one_line(error: BaseException) -> tuple[str, int] | None:
     if isinstance(error, UserError):
         return f'error: {error}', 2
     if isinstance(error, KeyboardInterrupt):
-        return f'stopped: {_WHOLE}; the same command begins anew or, with --resume, goes on', 130
+        return f'stopped: {_WHOLE}; to go on, {_REPEAT}', 130
     if isinstance(error, OSError) and error.errno in _HOW_TO_GO_ON:
         where = f'{error.filename}: ' if error.filename else ''
         return f'error: {where}{reason_of(error)}; {_WHOLE}', 2
@@ -49,17 +60,6 @@ def reason_of(error: OSError | RuntimeError) -> str:
     if 'inline_container' in str(error):  # PyTorch's writer, which does not say more
         return f'PyTorch could not write all of it, as on a full disk: {_ROOM}'
     return str(error).partition('\n')[0]
-
-
-_WHOLE = 'what was written is whole'
-_ROOM = 'make room and repeat the command, training with --resume'
-_ELSEWHERE = 'name another place, or change who may use this one'
-_HOW_TO_GO_ON = {
-    errno.ENOSPC: _ROOM,
-    errno.EDQUOT: _ROOM,
-    errno.EROFS: _ELSEWHERE,
-    errno.EACCES: _ELSEWHERE,
-}
 
 
 def one_line_errors(main: Callable[..., None]) -> Callable[..., None]:

@@ -1,7 +1,7 @@
 """Reads a config and applies what the command line says about it."""
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -174,7 +174,7 @@ def _places_of(value: Any, cfg: Config) -> Iterator[str]:
         if node == value:
             yield key
             continue
-        inner = node.items() if isinstance(node, dict) else ()
+        inner: Iterable[tuple[Any, Any]] = node.items() if isinstance(node, dict) else ()
         if isinstance(node, list | tuple):
             inner = enumerate(node)
         waiting += [(f'{key}.{name}', child) for name, child in inner]

@@ -25,7 +25,6 @@ from mmengine.registry import (
     RUNNERS,
     TRANSFORMS,
     VISBACKENDS,
-    Registry,
 )
 from mmengine.runner import Runner
 
@@ -115,23 +114,24 @@ def numbers(cfg: Config | dict) -> Iterator[str]:
 
 def values(cfg: Config | dict) -> Iterator[str]:
     """Transforms, the optimizer and its schedules can be built from what they get."""
-    more: dict[Registry, dict[str, Any]] = {
+    more: dict[Any, dict[str, Any]] = {  # by registry
         TRANSFORMS: {},
         OPTIMIZERS: dict(params=[torch.nn.Parameter(torch.zeros(1))]),
     }
     reasons: dict[str, str] = {}
     for part in parts_of(cfg):
-        if not part.certain or part.registry not in more or not _is_in_order(part):
+        registry: Any = part.registry
+        if registry not in more or not part.certain or not _is_in_order(part):
             continue
         try:
-            with part.registry.switch_scope_and_registry(part.scope) as registry:
-                built = registry.build(copy.deepcopy(part.cfg), default_args=more[part.registry])
+            with registry.switch_scope_and_registry(part.scope) as place:
+                built = place.build(copy.deepcopy(part.cfg), default_args=more[registry])
         except (AssertionError, KeyError, TypeError, ValueError) as error:
             reasons[part.key] = f'{_called(part)} cannot be built: {_reason(error)}'
         except Exception:  # of what this machine lacks, perhaps: whoever needs it says so
             continue
         else:
-            if part.registry is OPTIMIZERS:
+            if registry is OPTIMIZERS:
                 more[PARAM_SCHEDULERS] = dict(optimizer=built, end=_NO_END, epoch_length=1)
     level = cfg.get('log_level')
     if isinstance(level, str) and level not in logging.getLevelNamesMapping():
