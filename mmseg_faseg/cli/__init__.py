@@ -39,9 +39,13 @@ def about(
         False, '--version', callback=_version, is_eager=True, help='Print the version and exit.'
     ),
 ) -> None:
-    """Segmentation from a folder of photos: check, train, predict, explain, report, export.
+    """Segmentation from a folder of photos.
 
-    Begin with `faseg check photos/ --labels masks/`.
+    - `faseg check photos/ --labels masks/ --classes other road car`
+    - `faseg train photos/ --labels masks/ --classes other road car`
+    - `faseg predict runs/photos photos/ --out out/`
+    - `faseg explain runs/photos photo.jpg`
+    - `faseg VERB --help` has more examples.
     """
 
 
