@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .errors import UserError
+from .errors import UserError, reason_of
 
 _WRITING = '.writing-'  # names of folders for files that are being written
 
@@ -16,15 +16,19 @@ def check_output(path: str | Path, suffix: str) -> None:
     """Checks, before any work is done, that a file can be written.
 
     Raises:
-        UserError: Its folder does not exist, it is a folder itself, or its suffix is another.
+        UserError: Its folder does not exist or is read-only, it is a folder itself, or its suffix
+            is another.
     """
     path = Path(path)
     if path.suffix != suffix:
         raise UserError(f'the output must end in {suffix}, got {path}')
     if path.is_dir():
         raise UserError(f'the output {path} is a folder, not a file')
-    if not path.absolute().parent.is_dir():
+    folder = path.absolute().parent
+    if not folder.is_dir():
         raise UserError(f'there is no folder {path.parent} to write {path.name} to')
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(f'nothing can be written to {folder}, where {path.name} is to be')
 
 
 def check_folder(path: str | Path, name: str) -> None:
@@ -43,6 +47,18 @@ def check_folder(path: str | Path, name: str) -> None:
         raise UserError(f'{name} must be a folder, got {path}, where {there} is a file')
     if not os.access(there, os.W_OK | os.X_OK):
         raise UserError(f'{name} is {path}, but nothing can be written to {there}')
+
+
+def make_folder(path: Path) -> None:
+    """Makes a folder and those above it, unless it is there.
+
+    Raises:
+        UserError: It cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f'{path} cannot be made: {error.strerror}') from None
 
 
 @contextmanager
@@ -64,7 +80,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
             temporary.replace(path)
         _to_disk(path.parent)
     except (OSError, RuntimeError) as error:  # PyTorch's own writer raises the latter
-        raise UserError(f'{path} cannot be written: {error}'.splitlines()[0]) from None
+        raise UserError(f'{path} cannot be written: {reason_of(error)}') from None
 
 
 def forget_unfinished(folder: str | Path) -> None:

@@ -4,7 +4,16 @@ import os
 
 import pytest
 
-from mmseg_faseg.files import whole_file
+from mmseg_faseg.errors import UserError
+from mmseg_faseg.files import make_folder, whole_file
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    for _ in range(2):
+        make_folder(tmp_path / 'a' / 'b')
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(UserError, match='file/c cannot be made: Not a directory'):
+        make_folder(tmp_path / 'file' / 'c')
 
 
 def test_an_error_leaves_what_was_there(tmp_path):

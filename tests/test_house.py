@@ -10,9 +10,9 @@ from tests.helpers.tools import REPOSITORY
 
 # Imports go down: a room imports from its own floor and from those before it.
 FLOORS = (
-    ('errors', 'files', 'registry', 'sharding', 'startup', 'version'),
+    ('downloads', 'errors', 'files', 'registry', 'sharding', 'startup', 'version'),
     ('compat',),
-    ('models', 'datasets', 'evaluation'),
+    ('models', 'datasets', 'evaluation', 'labels'),
     ('checkpoints',),
     ('engine',),
     ('explain',),

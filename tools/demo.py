@@ -14,7 +14,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--work-dir', help='for weights, logs and pictures (default: work_dirs/demo/CONFIG)'
     )
-    parser.add_argument('--checkpoint', help='weights to evaluate and draw, without training')
+    parser.add_argument(
+        '--checkpoint', help='weights or work dir to evaluate and draw, without training'
+    )
     parser.add_argument('--data-root', help='folder of the toy scenes (default: as the config)')
     parser.add_argument('--iters', type=int, help='training iterations (default: as the config)')
     return parser.parse_args()
@@ -31,7 +33,10 @@ def run(args: argparse.Namespace) -> None:
 
 def main() -> None:
     args = parse_args()  # before any import that takes seconds
-    from mmseg_faseg.errors import one_line_errors
+    try:
+        from mmseg_faseg.errors import one_line_errors
+    except KeyboardInterrupt:
+        sys.exit(130)
 
     one_line_errors(run)(args)
 

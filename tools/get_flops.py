@@ -1,6 +1,7 @@
 """Counts the parameters of a segmentor, and the FLOPs of predicting one image."""
 
 import argparse
+import sys
 
 
 def parse_args() -> argparse.Namespace:
@@ -38,7 +39,10 @@ def run(args: argparse.Namespace) -> None:
 
 def main() -> None:
     args = parse_args()  # before any import that takes seconds
-    from mmseg_faseg.errors import one_line_errors
+    try:
+        from mmseg_faseg.errors import one_line_errors
+    except KeyboardInterrupt:
+        sys.exit(130)
 
     one_line_errors(run)(args)
 

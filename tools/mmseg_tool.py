@@ -37,7 +37,10 @@ def run(package: str, args: argparse.Namespace) -> None:
 
 def main(package: str, description: str | None) -> None:
     args = parse_args(description)  # before any import that takes seconds
-    from mmseg_faseg.errors import one_line_errors
+    try:
+        from mmseg_faseg.errors import one_line_errors
+    except KeyboardInterrupt:
+        sys.exit(130)
 
     one_line_errors(run)(package, args)
 

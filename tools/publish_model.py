@@ -1,11 +1,12 @@
 """Publishes a checkpoint: keeps weights and meta, as .pth and .safetensors named by their hash."""
 
 import argparse
+import sys
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('checkpoint', metavar='IN', help='checkpoint that training has written')
+    parser.add_argument('checkpoint', metavar='IN', help='checkpoint, or the work dir of a run')
     parser.add_argument(
         'output',
         metavar='OUT',
@@ -16,14 +17,18 @@ def parse_args() -> argparse.Namespace:
 
 
 def run(args: argparse.Namespace) -> None:
+    from mmseg_faseg.apis.checkpoint import find_checkpoint
     from mmseg_faseg.checkpoints.publish import publish_model
 
-    publish_model(args.checkpoint, args.output)
+    publish_model(find_checkpoint(args.checkpoint), args.output)
 
 
 def main() -> None:
     args = parse_args()  # before any import that takes seconds
-    from mmseg_faseg.errors import one_line_errors
+    try:
+        from mmseg_faseg.errors import one_line_errors
+    except KeyboardInterrupt:
+        sys.exit(130)
 
     one_line_errors(run)(args)
 

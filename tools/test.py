@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 
 
 def parse_args() -> argparse.Namespace:
@@ -12,7 +13,7 @@ def parse_args() -> argparse.Namespace:
         help='config file, or mmseg_faseg::NAME.py for one of ours (default: as the checkpoint '
         'says)',
     )
-    parser.add_argument('checkpoint', help='checkpoint file or address')
+    parser.add_argument('checkpoint', help='checkpoint file or address, or the work dir of a run')
     parser.add_argument('--work-dir', help='where to write logs and metrics (json)')
     parser.add_argument('--out', help='folder for predicted label maps (png)')
     parser.add_argument('--show', action='store_true', help='show predictions in a window')
@@ -73,7 +74,10 @@ def run(args: argparse.Namespace) -> None:
 
 def main() -> None:
     args = parse_args()  # before any import that takes seconds
-    from mmseg_faseg.errors import one_line_errors
+    try:
+        from mmseg_faseg.errors import one_line_errors
+    except KeyboardInterrupt:
+        sys.exit(130)
 
     one_line_errors(run)(args)
 

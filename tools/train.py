@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 
 
 def parse_args() -> argparse.Namespace:
@@ -42,7 +43,10 @@ def run(args: argparse.Namespace) -> None:
 
 def main() -> None:
     args = parse_args()  # before any import that takes seconds
-    from mmseg_faseg.errors import one_line_errors
+    try:
+        from mmseg_faseg.errors import one_line_errors
+    except KeyboardInterrupt:
+        sys.exit(130)
 
     one_line_errors(run)(args)
 

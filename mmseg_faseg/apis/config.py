@@ -1,30 +1,17 @@
 """Reads a config and applies what the command line says about it."""
 
 import argparse
-import difflib
-import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import NoneType
 from typing import Any
 
 from mmengine.config import Config, ConfigDict, DictAction
-from mmengine.runner import Runner
 
-from ..errors import UserError
+from ..engine.checks.config import KEYS
+from ..errors import UserError, closest, did_you_mean
 
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
-# Read by MMEngine besides the Runner's arguments, and by us.
-_OTHER_KEYS = (
-    'data_root',
-    'sync_bn',
-    'find_unused_parameters',
-    'model_wrapper_cfg',
-    'activation_checkpointing',
-    'efficient_conv_bn_eval',
-    'runner_type',
-    'compile',
-)
 
 
 class OptionsAction(argparse.Action):
@@ -148,21 +135,25 @@ def datasets_of(dataloader: ConfigDict | None) -> Iterator[ConfigDict]:
 
 
 def _check_option_names(cfg: Config, options: dict[str, Any]) -> None:
-    """Finds misspelled keys, which MMEngine would add and never read, and values for dicts."""
-    known = {*cfg.keys(), *inspect.signature(Runner).parameters, *_OTHER_KEYS}
+    """Finds keys that MMEngine would add or change and nobody would read, and values for dicts."""
+    known = {*cfg.keys(), *KEYS}
     known.discard('backbone_settings')  # merged into the model already: nobody reads it any more
     wrong = []
     for option, value in options.items():
         *parents, last = option.split('.')
-        first = option.split('.')[0]
+        first, _, rest = option.partition('.')
         if first not in known:
-            wrong.append(_unknown(option, first, known))
+            wrong.append(f'{option}: the config has no {first!r}{did_you_mean(first, known)}')
             continue
-        node = cfg
+        copies = [] if first in KEYS else list(_places_of(cfg.get(first), cfg))
+        if copies:
+            instead = ' and '.join('.'.join(filter(None, (place, rest))) for place in copies)
+            wrong.append(f'{option}: a run does not read {first!r} but copies of it, {instead}')
+        node: Any = cfg
         for parent in parents:
-            close = difflib.get_close_matches(parent, node) if isinstance(node, dict) else []
-            if close and parent not in node:
-                wrong.append(_unknown(option, parent, node))
+            meant = closest(parent, node) if isinstance(node, dict) else None
+            if meant and parent not in node:
+                wrong.append(f'{option}: the config has no {parent!r}, did you mean {meant!r}?')
             node = node.get(parent) if isinstance(node, dict | Config) else None
         before = node.get(last) if isinstance(node, dict | Config) else None
         if isinstance(before, dict) and not isinstance(value, dict | NoneType):
@@ -173,10 +164,20 @@ def _check_option_names(cfg: Config, options: dict[str, Any]) -> None:
         raise UserError(f'--cfg-options: {"; ".join(wrong)}')
 
 
-def _unknown(option: str, key: str, known: Any) -> str:
-    close = difflib.get_close_matches(key, known, n=1)
-    hint = f', did you mean {close[0]!r}?' if close else ''
-    return f'{option}: the config has no {key!r}{hint}'
+def _places_of(value: Any, cfg: Config) -> Iterator[str]:
+    """Keys of what a run reads that hold the same list or dict: made from a variable like it."""
+    if not value or not isinstance(value, dict | list | tuple):
+        return
+    waiting = [(key, cfg[key]) for key in cfg if key in KEYS]
+    while waiting:
+        key, node = waiting.pop(0)
+        if node == value:
+            yield key
+            continue
+        inner: Iterable[tuple[Any, Any]] = node.items() if isinstance(node, dict) else ()
+        if isinstance(node, list | tuple):
+            inner = enumerate(node)
+        waiting += [(f'{key}.{name}', child) for name, child in inner]
 
 
 def _spelled(options: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ from torch import nn
 
 from ..errors import UserError
 from . import load_config, test, train
+from .checkpoint import find_checkpoint
 from .checks import check_data
 from .demo_tasks import PanopticTask, Score, SemanticTask
 from .model import build_model
@@ -33,7 +34,8 @@ def run_demo(
         config: Path of a config, or one of ours by name (``mmseg_faseg::faseg_toy.py``), of
             semantic or, with MMDetection's default scope, of panoptic segmentation.
         work_dir: Folder for weights, logs and pictures; ``work_dirs/demo/<config>`` if None.
-        checkpoint: Weights to evaluate and draw; nothing is trained then.
+        checkpoint: Weights to evaluate and draw, a file or the work dir of a run; nothing is
+            trained then.
         data_root: Where the toy scenes are or will be; as the config says if None.
         iters: Number of training iterations; as the config says if None.
 
@@ -53,6 +55,7 @@ def run_demo(
     if checkpoint is None:
         check_data(cfg, ['test_dataloader'])  # before the minutes of training
         checkpoint = _trained(cfg)
+    checkpoint = find_checkpoint(checkpoint)
     if 'visualizer' in cfg:
         cfg.visualizer.name = 'test'  # MMEngine keeps one of a name, and training's has its folder
     task = PanopticTask() if cfg.get('default_scope') == 'mmdet' else SemanticTask()

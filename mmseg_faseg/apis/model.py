@@ -9,6 +9,7 @@ from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS
 from torch import nn
 
+from ..engine import check_config
 from ..engine.checkpoint_check import load_weights
 from ..errors import UserError
 
@@ -22,6 +23,8 @@ def build_model(cfg: Config) -> nn.Module:
     name = cfg.filename or 'the config'
     if not isinstance(cfg.get('model'), dict) or 'backbone' not in cfg.model:
         raise UserError(f'{name} has no model with a backbone')
+    looked_at = ('model', 'default_scope', 'skip_checks')
+    check_config({key: cfg[key] for key in looked_at if key in cfg})
     try:
         with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmseg')):
             # of a copy: building writes into the config

@@ -3,6 +3,7 @@
 import copy
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -72,21 +73,29 @@ def report(
         DefaultScope.overwrite_default_scope('mmseg'),
         TemporaryDirectory() as folder,
     ):
-        classes = [_classes_of(run) for run in found]
-        for run, names in zip(found, classes, strict=True):
-            if names != classes[0]:
-                raise UserError(
-                    f'{found[0].name} and {run.name} have different classes, which cannot be '
-                    f'compared: {", ".join(classes[0])}, and {", ".join(names)}'
-                )
+        classes = _common_classes(found)
         read = [
-            _read(run, classes[0], Path(folder, str(place)), max_images)
+            _read(run, classes, Path(folder, str(place)), max_images)
             for place, run in enumerate(found)
         ]
         page = render(read, __version__)
     with whole_file(file) as temporary:
         temporary.write_text(page, encoding='utf-8')
     return file
+
+
+def _common_classes(runs: Sequence[RunFiles]) -> tuple[str, ...]:
+    """The classes of all runs, which have to be the same."""
+    first, *others = (_classes_of(run) for run in runs)
+    for run, classes in zip(runs[1:], others, strict=True):
+        if classes != first:
+            pairs = enumerate(zip_longest(first, classes))
+            index, (ours, theirs) = next((i, pair) for i, pair in pairs if pair[0] != pair[1])
+            raise UserError(
+                f'{runs[0].name} and {run.name} have different classes, {len(first)} and '
+                f'{len(classes)}, and cannot be compared: class {index} is {ours!r} and {theirs!r}'
+            )
+    return first
 
 
 def _classes_of(run: RunFiles) -> tuple[str, ...]:

@@ -9,10 +9,11 @@ from mmengine.runner import Runner
 
 from ..checkpoints.latest import newest_whole_checkpoint
 from ..checkpoints.read import check_checkpoint, refused_checkpoints
-from ..engine import explained_dead_workers
+from ..engine import check_config, explained_dead_workers
 from ..errors import UserError
 from ..files import check_folder
 from ..models import FASegSegmentor
+from .checkpoint import find_checkpoint
 from .checks import check_data, check_pretrained, pretrained_weights
 from .config import datasets_of
 from .devices import check_launcher, leave_process_group, prepare_devices
@@ -31,7 +32,8 @@ def train(
     Args:
         cfg: Config with ``work_dir`` set.
         resume: Go on from the newest whole checkpoint in ``work_dir``, or from the one of this
-            name. Without a checkpoint in ``work_dir`` training starts from the beginning.
+            name, or the newest in the work dir of this name. Without a checkpoint in ``work_dir``
+            training starts from the beginning.
         amp: Mixed precision; without a GPU autocast in bfloat16.
         launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
 
@@ -42,11 +44,15 @@ def train(
     cfg.launcher = launcher
     check_launcher(launcher)
     check_folder(cfg.work_dir, 'work_dir')
+    check_config(cfg)
     if amp:
         _enable_amp(cfg)
     going_on = _newest(cfg.work_dir) if resume is True else resume
+    if isinstance(going_on, str) and os.path.isdir(going_on):
+        going_on = _newest(going_on) or find_checkpoint(going_on)
     start = going_on or cfg.get('load_from')
     if start:
+        start = find_checkpoint(start)
         check_checkpoint(start)
     cfg.load_from, cfg.resume = start, bool(going_on)
     _check_model(cfg)
@@ -82,7 +88,7 @@ def test(
 
     Args:
         cfg: Config with ``work_dir`` set.
-        checkpoint: File or address of the weights.
+        checkpoint: File or address of the weights, or the work dir of a run.
         out: Folder for the predicted label maps, as PNG.
         show: Show predictions in a window.
         show_dir: Folder below which every prediction is painted.
@@ -98,6 +104,7 @@ def test(
         UserError: The first thing that is missing or does not fit, before anything is written.
     """
     cfg.launcher = launcher
+    checkpoint = find_checkpoint(checkpoint)
     cfg.load_from = checkpoint
     cfg.resume = False
     check_launcher(launcher)
@@ -105,14 +112,18 @@ def test(
     for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler'):
         cfg.pop(key, None)  # MMSegmentation's visualization hook would build the training data
     check_checkpoint(checkpoint)
+    check_config(cfg)
     _check_model(cfg)
     if show or show_dir:
         _enable_visualization(cfg, show, show_dir, wait_time)
     if tta:
         _enable_tta(cfg)
+    if show_dir:
+        check_folder(show_dir, '--show-dir')
     if out:
         if Path(out).exists() and not Path(out).is_dir():
             raise UserError(f'--out takes a folder for label maps, got the file {out}')
+        check_folder(out, '--out')
         evaluators = cfg.test_evaluator
         for evaluator in evaluators if isinstance(evaluators, list) else [evaluators]:
             evaluator.update(output_dir=out, keep_results=True)

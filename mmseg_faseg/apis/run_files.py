@@ -25,7 +25,7 @@ class RunFiles:
         name: As it was given.
         folder: Its work dir.
         checkpoint: The file that predicts.
-        entries: What that holds.
+        entries: What that holds, but for the optimizer.
         cfg: The config.
         config_file: Where the config is from: a file in the work dir, or the checkpoint.
         config_text: As it is written there.
@@ -66,6 +66,7 @@ def find_run(name: str | Path, options: dict[str, Any] | None = None) -> RunFile
     folder = path if path.is_dir() else path.parent
     checkpoint = Path(find_checkpoint(path))
     entries = read_checkpoint(checkpoint)
+    entries.pop('optimizer', None)  # twice as large as the weights, and not asked for
     config = _config_of(folder)
     if config is not None:
         cfg, text = load_config(str(config), options), config.read_text()

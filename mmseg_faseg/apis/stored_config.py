@@ -17,6 +17,7 @@ from mmengine.utils import import_modules_from_strings
 from ..checkpoints.read import read_checkpoint
 from ..errors import UserError
 from . import stored_types
+from .checkpoint import find_checkpoint
 from .config import apply_options, load_config, move_data
 
 # What belongs to the run that stored the config.
@@ -35,7 +36,7 @@ def load_stored_config(
     optimizer, where it wrote.
 
     Args:
-        checkpoint: The file.
+        checkpoint: The file, or the work dir of a run.
         options: What ``--cfg-options`` gave; see :func:`mmseg_faseg.apis.load_config`.
         trust: Take the whole config as it is written. It is still read as literals, but what is
             built from it can run code, and read and write anywhere.
@@ -44,6 +45,7 @@ def load_stored_config(
         UserError: An option does not fit the config, or the checkpoint carries no config, one that
             is more than literals, or one with something that is not on the list.
     """
+    checkpoint = find_checkpoint(checkpoint)
     meta = read_checkpoint(checkpoint).get('meta')
     text = meta.get('cfg') if isinstance(meta, dict) else None
     if not isinstance(text, str):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..compat.safetensors import save_safetensors
-from ..errors import UserError
+from ..errors import UserError, reason_of
 from ..files import check_output
 from .read import read_checkpoint
 
@@ -101,7 +101,7 @@ def _write(published: dict[str, Any], source: Path, target: Path) -> tuple[Path,
     except TypeError as error:
         raise UserError(f'{source}: {error}') from None
     except (OSError, RuntimeError) as error:  # PyTorch's own writer raises the latter
-        raise UserError(f'{target} cannot be written: {error}'.splitlines()[0]) from None
+        raise UserError(f'{target} cannot be written: {reason_of(error)}') from None
     return weights, safetensors
 
 

@@ -10,11 +10,13 @@ import typer
 from ..startup import COMMAND
 from ..version import __version__
 from .check import check
+from .convert import convert
 from .explain import explain
 from .predict import predict
 from .report import report
 from .train import train
 from .verb import Verb
+from .weights import weights
 
 app = typer.Typer(
     name=COMMAND,
@@ -37,18 +39,24 @@ def about(
         False, '--version', callback=_version, is_eager=True, help='Print the version and exit.'
     ),
 ) -> None:
-    """Segmentation from a folder of photos: check, train, predict, explain, report, export.
+    """Segmentation from a folder of photos.
 
-    Begin with `faseg check photos/ --labels masks/`.
+    - `faseg check photos/ --labels masks/ --classes other road car`
+    - `faseg train photos/ --labels masks/ --classes other road car`
+    - `faseg predict runs/photos photos/ --out out/`
+    - `faseg explain runs/photos photo.jpg`
+    - `faseg VERB --help` has more examples.
     """
 
 
 VERBS: tuple[Callable[..., None], ...] = (
     check,
+    convert,
     train,
     predict,
     explain,
     report,
+    weights,
 )
 for verb in VERBS:
     app.command(cls=Verb)(verb)

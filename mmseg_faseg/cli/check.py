@@ -23,7 +23,7 @@ def check(
         Path | None, typer.Option(help='Page to write; PHOTOS-check.html in this folder if absent.')
     ] = None,
 ) -> None:
-    """What is wrong with photos and labels, what is in them, and what to do.
+    """Look at photos and labels: what is wrong, what is in them, what to do.
 
     Decodes everything. The exit status is 0 if training would start, else 1.
 

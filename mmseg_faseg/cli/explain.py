@@ -33,7 +33,7 @@ def explain(
         typer.Option('--trust', help='Take all that configs in checkpoints say: only your own.'),
     ] = False,
 ) -> None:
-    """What a model looks at in a photo, layer by layer.
+    """Show what a model looks at in a photo, layer by layer.
 
     Writes a page that holds everything it shows, and its pictures as PNG.
 

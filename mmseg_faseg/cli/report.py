@@ -9,7 +9,7 @@ import typer
 def report(
     runs: Annotated[
         list[str],
-        typer.Argument(metavar='RUN...', help='Work dirs, or checkpoints in them.'),
+        typer.Argument(metavar='RUN', help='Work dirs, or checkpoints in them.'),
     ],
     out: Annotated[
         Path | None,
@@ -25,7 +25,7 @@ def report(
         str | None, typer.Option(help='Where the data are now, if not where the config says.')
     ] = None,
 ) -> None:
-    """One HTML page about a run, or about several beside each other.
+    """Write an HTML page about a run, or about several beside each other.
 
     Curves, IoU of classes, at boundaries and by size, confusions, the worst and best images,
     data, config and environment; pictures are in the page, which can be mailed as it is. The test

@@ -1,15 +1,12 @@
 """How every verb of the command line runs, and how it ends."""
 
-import errno
 import sys
 from collections.abc import Iterator
 from typing import Any
 
 from typer.core import TyperCommand
 
-from ..errors import UserError
-
-INTERRUPTED = 130  # what a shell says of a program that Ctrl-C ended
+from ..errors import in_one_line
 
 
 class Verb(TyperCommand):
@@ -31,18 +28,12 @@ class Verb(TyperCommand):
             from .. import registration  # noqa: F401  takes seconds
 
             return super().invoke(ctx)
-        except UserError as error:
-            _say(f'error: {error}')
-            ctx.exit(2)
-        except KeyboardInterrupt:
-            _say('stopped: what was written is whole; the same command goes on or begins anew')
-            ctx.exit(INTERRUPTED)
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+        except (Exception, KeyboardInterrupt) as error:
+            told = in_one_line(error)
+            if told is None:
                 raise
-            where = f'{error.filename}: ' if error.filename else ''
-            _say(f'error: {where}{error.strerror}; what was written before is whole')
-            ctx.exit(2)
+            print(told[0], file=sys.stderr, flush=True)
+            ctx.exit(told[1])
 
 
 def _repeated(args: list[str], lists: set[str]) -> Iterator[str]:
@@ -59,7 +50,3 @@ def _repeated(args: list[str], lists: set[str]) -> Iterator[str]:
         else:
             first = False
         yield arg
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

@@ -1,19 +1,16 @@
 """Fetches weights by address to where ``torch.hub`` keeps them."""
 
 import os
-import socket
 from pathlib import Path
 from urllib.parse import urlparse
 
 import torch
 
-from ..errors import UserError
-
-_CONNECT_SECONDS = 30
+from ..downloads import download
 
 
 def fetch(url: str, folder: str | None = None, progress: bool = True) -> Path:
-    """Downloads a file, whole or not at all, unless it is there already.
+    """Downloads a file unless it is there already, going on where an earlier call was interrupted.
 
     Of several processes the first one of each machine does it, and none waits for it. A host that
     does not answer is given up on.
@@ -35,12 +32,5 @@ def fetch(url: str, folder: str | None = None, progress: bool = True) -> Path:
         return file
     file.parent.mkdir(parents=True, exist_ok=True)
     print(f'Fetching {url} to {file}', flush=True)
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(_CONNECT_SECONDS)
-    try:
-        torch.hub.download_url_to_file(url, str(file), progress=progress)
-    except OSError as error:
-        raise UserError(f'cannot fetch {url} ({error}): put the file at {file}') from None
-    finally:
-        socket.setdefaulttimeout(before)
+    download(url, file, progress)
     return file

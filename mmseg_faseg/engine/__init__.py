@@ -1,6 +1,7 @@
 from .broken_images import BrokenImageError, BrokenImagesHook, explained_dead_workers
 from .checkpoint_check import CheckpointCheckHook
 from .checkpoint_hook import CheckpointHook
+from .config_check import check_config
 from .data_check import DataCheckHook, DataMismatchError
 from .exact_resume import ExactResumeHook
 from .failed_batch import replay
@@ -40,6 +41,7 @@ __all__ = [
     'TimeLimitHook',
     'UnlabelledTestError',
     'UnlabelledTestHook',
+    'check_config',
     'explained_dead_workers',
     'replay',
 ]

@@ -1,7 +1,7 @@
 """Refuses checkpoints of another model, which MMEngine would load in part and go on."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -60,10 +60,9 @@ class CheckpointCheckHook(Hook):
         if not reshaped:  # else the classes are others on purpose
             for text in _other_names(checkpoint, runner, name):
                 report.warn('class_names_of_checkpoint', text)
-        problem = differences.describe(without=reshaped)
-        if problem:
-            hint = ' (weights of a backbone alone go to its init_cfg)' if fine_tuning else ''
-            raise CheckpointMismatchError(f'{name} is of another model: {problem}{hint}')
+        hint = ' (weights of a backbone alone go to its init_cfg)' if fine_tuning else ''
+        differences.reshaped = {k: v for k, v in differences.reshaped.items() if k not in reshaped}
+        _refuse(differences, name, getattr(runner.cfg, 'filename', None) or 'the config', hint)
         if training and runner._resume:
             check_entries(checkpoint, name)
         if fine_tuning:
@@ -90,10 +89,21 @@ def load_weights(model: torch.nn.Module, checkpoint: dict, name: str) -> None:
     weights = _finite_weights_of(checkpoint, name)
     differences = compare(model.state_dict(), weights)
     differences.leave_out(_TRAINED_WITH)
+    _refuse(differences, name, 'the config')
+    model.load_state_dict(weights, strict=False)
+
+
+def _refuse(differences: 'Differences', name: str, config: str, hint: str = '') -> None:
+    """Raises an error if there are differences, in the words of who made them."""
+    classes = differences.numbers_of_classes()
+    if classes:
+        raise CheckpointMismatchError(
+            f'{name} was made for {classes[0]} classes, {config} has {classes[1]}: take the config '
+            'that it was trained with, or train on from it with load_from'
+        )
     problem = differences.describe()
     if problem:
-        raise CheckpointMismatchError(f'{name} is of another model: {problem}')
-    model.load_state_dict(weights, strict=False)
+        raise CheckpointMismatchError(f'{name} is of another model: {problem}{hint}')
 
 
 def _other_names(checkpoint: dict, runner: Runner, name: str) -> Iterator[str]:
@@ -138,16 +148,24 @@ class Differences:
         self.unexpected = [key for key in self.unexpected if key not in unexpected]
         return missing, unexpected
 
-    def describe(self, without: Iterable[str] = ()) -> str:
-        """One line with counts and the first names; empty if nothing differs.
+    def numbers_of_classes(self) -> tuple[int, int] | None:
+        """The checkpoint's and the model's, if all that differs depends on them."""
+        others = [key for key in self.reshaped if not _PER_CLASS.search(key)]
+        if self.missing or self.unexpected or others:
+            return None
+        for key, (found, wanted) in self.reshaped.items():
+            match key.split('.')[-2:]:
+                case ['cls_embed', 'weight']:  # one more, for 'no object'
+                    return found[0] - 1, wanted[0] - 1
+                case ['conv_seg', 'weight']:
+                    return found[0], wanted[0]
+        return None
 
-        Args:
-            without: Names whose shape is allowed to differ.
-        """
+    def describe(self) -> str:
+        """One line with counts and the first names; empty if nothing differs."""
         shapes = [
             f'{key} {tuple(found)} instead of {tuple(wanted)}'
             for key, (found, wanted) in self.reshaped.items()
-            if key not in without
         ]
         parts = [
             _count_and_first(self.missing, 'missing'),

@@ -1,9 +1,11 @@
 """A runner whose terminal shows what a person reads; its log file has everything."""
 
 import logging
+import sys
 import warnings
 from typing import Any
 
+from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.logging.logger import MMFormatter
@@ -11,6 +13,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from ..checkpoints.latest import newest_whole_checkpoint
+from .config_check import check_config
 
 # Beginnings of messages that have no switch: hundreds of lines, or nothing that a user can act on.
 _FILE_ONLY = (
@@ -54,12 +57,20 @@ class ReadableRunner(Runner):
     ``configs/_base_/checks.py`` that a config's own ``custom_hooks`` replaced run all the same.
     """
 
+    @classmethod
+    def from_cfg(cls, cfg: Config) -> Runner:
+        """Builds a runner from a config that was looked through for misspelled names."""
+        check_config(cfg)
+        return super().from_cfg(cfg)
+
     def build_logger(
         self, log_level: int | str = 'INFO', log_file: str | None = None, **kwargs: Any
     ) -> MMLogger:
         """Builds MMEngine's logger, and tells its terminal what to leave out."""
         logger = super().build_logger(log_level, log_file, **kwargs)
         for handler in logger.handlers:
+            if isinstance(handler, logging.FileHandler):
+                handler.handleError = _Unwritten(handler)  # type: ignore[method-assign]
             on_terminal = not isinstance(handler, logging.FileHandler)
             if on_terminal and handler.level > logging.DEBUG:
                 handler.addFilter(_is_to_read)
@@ -87,6 +98,23 @@ class ReadableRunner(Runner):
                 self.logger.warning(f'passed over: {reason}')
             self._load_from = None if path is None else str(path)
         super().load_or_resume()
+
+
+class _Unwritten:
+    """Says once that a log is not written any more, instead of a trace for each of its lines."""
+
+    def __init__(self, handler: logging.FileHandler) -> None:
+        self.handler = handler
+        self.said = False
+
+    def __call__(self, record: logging.LogRecord) -> None:
+        """Is called while the error is handled."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            logging.Handler.handleError(self.handler, record)
+        elif not self.said:
+            self.said = True
+            print(f'{self.handler.baseFilename} is cut off: {error.strerror}', file=sys.stderr)
 
 
 def _name(hook: Hook | dict) -> str:

@@ -11,6 +11,8 @@ from .survey import Survey
 IGNORED = 255
 CLASS_LIST = 'classes.txt'  # beside label maps, a line each, as `faseg convert` writes it
 _MOST = 254
+_THE_REST = ('background', 'other', 'rest', 'none')
+_GREY = [110, 110, 110]
 
 
 class Classes(NamedTuple):
@@ -32,8 +34,9 @@ class Classes(NamedTuple):
 
     @property
     def palette(self) -> list[list[int]]:
-        """A colour (red, green, blue) for each, as different as can be."""
-        return [list(colour) for colour in default_palette(len(self.names))]
+        """A colour (red, green, blue) for each, grey for what is no class of interest."""
+        colours = iter(default_palette(len(self.names)))
+        return [_GREY if name in _THE_REST else list(next(colours)) for name in self.names]
 
 
 def classes_of(

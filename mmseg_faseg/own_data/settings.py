@@ -1,13 +1,12 @@
 """How a model is trained on data of a given size: crop, schedule and batch."""
 
-import difflib
 from statistics import median
 from typing import NamedTuple
 
 import torch
 
 from ..compat.configs import config_path
-from ..errors import UserError
+from ..errors import UserError, did_you_mean
 from ..models.backbones import timm_weights
 from .survey import Looked
 
@@ -120,9 +119,9 @@ def _model(name: str | None) -> str:
     known = [path.stem for path in config_path(_ANY).parent.glob('*.py')]
     chosen = MODELS.get(name, name)
     if chosen not in known:
-        close = difflib.get_close_matches(name, [*MODELS, *known], n=1)
-        hint = f'did you mean {close[0]}?' if close else 'there are'
-        raise UserError(f'--model {name}: {hint} ({", ".join([*MODELS, *sorted(known)])})')
+        names = [*MODELS, *sorted(known)]
+        hint = did_you_mean(name, names)
+        raise UserError(f'--model: there is no {name!r}{hint or "."} There are {", ".join(names)}')
     return chosen
 
 

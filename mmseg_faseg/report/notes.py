@@ -34,8 +34,7 @@ def about_evaluation(evaluation: Evaluation) -> Iterator[str]:
     if absent:
         yield (
             f'of {len(evaluation.classes)} classes {len(absent)} do not occur in the labels of the '
-            f'judged images: {_first(absent, ", ")}. Means are over fewer classes, as said beside '
-            'them'
+            f'judged images: {_first(absent, ", ")}; means say over how many classes they are'
         )
     unlabelled = len(evaluation.images) - len(evaluation.worst_first())
     if unlabelled:

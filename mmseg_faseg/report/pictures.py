@@ -18,6 +18,7 @@ from ..explain.overlay import overlay
 from .scalars import Curve, Curves
 
 _LONGEST = 320  # pixels of a picture's longer side
+_STRIPE = 4  # pixels
 _COLUMNS = 4
 RUN_COLOURS = ('#1f77b4', '#ff7f0e', '#2ca02c', '#d62728', '#9467bd', '#8c564b', '#e377c2')
 
@@ -79,7 +80,7 @@ def draw_scenes(scenes: Sequence[Scene], palette: Sequence[Sequence[int]]) -> li
     shrinks = size[0] < image.shape[1]
     image = cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST)
     maps = [first.truth, *(scene.predicted for scene in scenes)]
-    painted = [overlay(image, _resized(labels, size), palette) for labels in maps]
+    painted = [_paint(image, _resized(labels, size), palette) for labels in maps]
     return [_jpeg(picture) for picture in (image, *painted)]
 
 
@@ -129,6 +130,13 @@ def _size(shape: Sequence[int]) -> tuple[int, int]:
 
 def _resized(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.resize(labels.astype(np.uint16), size, interpolation=cv2.INTER_NEAREST)
+
+
+def _paint(image: np.ndarray, labels: np.ndarray, palette: Sequence[Sequence[int]]) -> np.ndarray:
+    """The image with classes over it, striped where there is none: any colour may be a class's."""
+    rows, columns = np.indices(labels.shape)
+    stripes = np.array([70, 150], np.uint8)[(rows + columns) // _STRIPE % 2][..., None]
+    return np.where((labels >= len(palette))[..., None], stripes, overlay(image, labels, palette))
 
 
 def _jpeg(image: np.ndarray) -> str:

@@ -81,8 +81,8 @@ def test_a_start_replaces_the_weights_of_the_backbone(tmp_path):
 @pytest.mark.parametrize(
     ('kwargs', 'text'),
     [
-        (dict(model='smal'), 'did you mean small?'),
-        (dict(model='faseg_swin_t'), 'did you mean faseg_swin-t?'),
+        (dict(model='smal'), "no 'smal', did you mean 'small'"),
+        (dict(model='faseg_swin_t'), "did you mean 'faseg_swin-t'"),
         (dict(iters=0), '--iters must be at least 1, got 0'),
         (dict(batch_size=-1), '--batch must be at least 1, got -1'),
         (dict(crop=0), '--crop must be at least 1'),

@@ -235,11 +235,11 @@ def test_addresses_are_read_like_files(tmp_path, monkeypatch):
     torch.save(_checkpoint_like_mmengine(), tmp_path / 'source.pth')
     fetched = []
 
-    def fetch(url, file, **_):
+    def fetch(url, file, progress):
         fetched.append(url)
         shutil.copy(tmp_path / os.path.basename(url), file)
 
-    monkeypatch.setattr(torch.hub, 'download_url_to_file', fetch)
+    monkeypatch.setattr('mmseg_faseg.compat.fetching.download', fetch)
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
     for _ in range(2):
         loaded = CheckpointLoader.load_checkpoint('https://host/a/source.pth', 'cpu')

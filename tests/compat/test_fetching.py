@@ -1,10 +1,8 @@
 """Weights by address are fetched once on each machine."""
 
-from pathlib import Path
-
 import pytest
-import torch
 
+from mmseg_faseg.compat import fetching
 from mmseg_faseg.compat.fetching import fetch
 from mmseg_faseg.errors import UserError
 
@@ -18,9 +16,9 @@ def fetched(monkeypatch):
 
     def download(url, file, progress):
         urls.append(url)
-        Path(file).write_bytes(b'weights')
+        file.write_bytes(b'weights')
 
-    monkeypatch.setattr(torch.hub, 'download_url_to_file', download)
+    monkeypatch.setattr(fetching, 'download', download)
     return urls
 
 

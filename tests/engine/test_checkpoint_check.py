@@ -11,7 +11,13 @@ from mmseg.apis import MMSegInferencer, init_model
 from torch import nn
 
 from mmseg_faseg import apis
-from mmseg_faseg.engine.checkpoint_check import CheckpointCheckHook, CheckpointMismatchError
+from mmseg_faseg.apis.model import build_model
+from mmseg_faseg.checkpoints.read import read_checkpoint
+from mmseg_faseg.engine.checkpoint_check import (
+    CheckpointCheckHook,
+    CheckpointMismatchError,
+    load_weights,
+)
 from mmseg_faseg.engine.checkpoint_entries import check_entries
 from mmseg_faseg.engine.checks import report
 from mmseg_faseg.errors import UserError
@@ -81,9 +87,11 @@ def test_inference_refuses_weights_that_are_not_finite(trained, diverged):
     init_model(str(trained.config), str(trained.checkpoint), device='cpu')
 
 
-@pytest.mark.parametrize('name', ['cls_embed', 'conv_seg'])
+@pytest.mark.parametrize(
+    ('name', 'classes'), [('cls_embed', 'for 2 .* has 6'), ('conv_seg', 'for 3 .* has 7')]
+)
 @pytest.mark.parametrize('resume', [False, True])
-def test_fine_tuning_may_change_the_classes(name, resume):
+def test_fine_tuning_may_change_the_classes(name, classes, resume):
     """Of our heads and of MMSegmentation's others, such as ``FCNHead`` as an auxiliary head."""
 
     def model(classes: int) -> nn.Module:
@@ -96,11 +104,35 @@ def test_fine_tuning_may_change_the_classes(name, resume):
     )  # fmt: skip
     checkpoint = dict(state_dict=model(3).state_dict())
     if resume:
-        with pytest.raises(CheckpointMismatchError, match=f'{name}.weight'):
+        with pytest.raises(CheckpointMismatchError, match=f'^a.pth was made {classes}: take the'):
             CheckpointCheckHook().after_load_checkpoint(runner, checkpoint)
         return
     CheckpointCheckHook().after_load_checkpoint(runner, checkpoint)
     assert f'{name}.bias' in runner.logger.info.call_args.args[0]
+
+
+@pytest.mark.parametrize('how', ['test', 'load_weights'])
+def test_a_checkpoint_for_other_classes(trained, tmp_path, how):
+    cfg = apis.load_config(str(trained.config), {'model.decode_head.num_classes': 5})
+    cfg.custom_hooks = [dict(type='CheckpointCheckHook')]
+    cfg.work_dir = str(tmp_path / 'work')
+    cfg.visualizer.name = 'other classes'
+    config = {'test': str(trained.config)}.get(how, 'the config')
+    with pytest.raises(CheckpointMismatchError) as error:
+        if how == 'test':
+            apis.test(cfg, str(trained.checkpoint))
+        else:
+            load_weights(build_model(cfg), read_checkpoint(trained.checkpoint), 'a.pth')
+    assert f'.pth was made for 3 classes, {config} has 5: take the config' in str(error.value)
+
+
+def test_another_model_with_other_classes_is_another_model(trained):
+    cfg = apis.load_config(
+        str(trained.config), {'model.decode_head.num_classes': 5, 'model.backbone.base_channels': 8}
+    )
+    cfg.model.decode_head.in_channels = [8, 16, 32, 64]
+    with pytest.raises(CheckpointMismatchError, match='a.pth is of another model: .*another shape'):
+        load_weights(build_model(cfg), read_checkpoint(trained.checkpoint), 'a.pth')
 
 
 @pytest.mark.parametrize(

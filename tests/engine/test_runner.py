@@ -1,5 +1,7 @@
 """The runner keeps the checks that a config's own list of hooks replaced."""
 
+import logging
+
 import pytest
 from mmengine.config import Config
 
@@ -29,3 +31,18 @@ def test_checks_run_once_whatever_hooks_a_config_has(own, more, write_config, tm
     assert data_check.max_files == (3 if own and len(own) == 2 else None)
     if own is None:
         assert [name for name in names if name in LISTED] == LISTED
+
+
+def test_a_log_on_a_full_disk_is_told_once(write_config, tmp_path, capsys):
+    cfg = Config.fromfile(write_config(tmp_path / 'tiny.py'))
+    cfg.work_dir = str(tmp_path / 'work')
+    logger = ReadableRunner.from_cfg(cfg).logger
+    (file,) = (one for one in logger.handlers if isinstance(one, logging.FileHandler))
+    file.stream.close()
+    file.stream = open('/dev/full', 'w')  # noqa: SIM115  the handler's
+    logger.info('one')
+    logger.info('two')
+    assert capsys.readouterr().err == f'{file.baseFilename} is cut off: No space left on device\n'
+    with pytest.raises(OSError, match='No space left'):
+        file.stream.close()
+    logger.removeHandler(file)

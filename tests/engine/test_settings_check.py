@@ -305,7 +305,7 @@ def test_a_warm_up_may_end_early(start, capsys):
 
 def test_misspelled_name_of_a_check(start):
     with pytest.raises(
-        ValueError, match="no check is called 'crop_sise'; did you mean 'crop_size'"
+        ValueError, match="no check is called 'crop_sise', did you mean 'crop_size'"
     ):
         start({'skip_checks': ['crop_sise']})
 

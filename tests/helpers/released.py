@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmseg_faseg.apis import load_config
+
 PARITY = Path(__file__).parents[1] / 'data' / 'parity'
 Shapes = dict[str, tuple[int, ...]]
 
@@ -174,6 +176,24 @@ def without_faseg(shapes: Shapes) -> Shapes:
     )
     shapes = {key: shape for key, shape in shapes.items() if not only_faseg.search(key)}
     return shapes | {'sem_seg_head.predictor.level_embed.weight': (3, 256)}
+
+
+def write_tiny(path: Path) -> Shapes:
+    """Writes a config of a FASeg with a small ResNet-50; its shapes under the released names."""
+    options = {'model.decode_head.num_queries': 3}
+    options['model.backbone.base_channels'] = options['model.backbone.stem_channels'] = 4
+    options['model.decode_head.in_channels'] = [16, 32, 64, 128]
+    load_config('mmseg_faseg::faseg_r50_ade20k.py', options).dump(path)
+    shapes = {}
+    for key, shape in shapes_of('r50_ade20k').items():
+        if key.startswith('backbone.'):
+            shape = tuple(n if n in (1, 3, 7) else n // 16 for n in shape)
+        elif 'input_proj' in key or 'adapter_1.weight' in key:
+            shape = tuple(n if i != 1 else n // 16 for i, n in enumerate(shape))
+        elif 'query_' in key:
+            shape = (3, 256)
+        shapes[key] = shape
+    return shapes
 
 
 def made_up(key: str, shape: tuple[int, ...]) -> Tensor:

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from mmseg_faseg.errors import UserError
+from mmseg_faseg.own_data.classes import Classes
 from mmseg_faseg.own_data.examine import examine
 from mmseg_faseg.own_data.summary import class_rows, save_page
 from tests.helpers.photos import ORIENTATION, make_folders
@@ -185,3 +186,9 @@ def test_the_page_needs_no_other_file_and_escapes_names(folders, tmp_path):
     assert 'data:image/jpeg;base64,' in text
     assert 'p3.png' in text
     assert 'Training would not start: 1 finding' in text
+
+
+def test_what_is_no_class_of_interest_is_grey():
+    palette = Classes(('other', 'car', 'road')).palette
+    assert palette[0] == [110, 110, 110]
+    assert len({tuple(colour) for colour in palette}) == 3

@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ET
 from base64 import b64decode
 from collections import Counter
 
+import cv2
 import numpy as np
 import pytest
 
@@ -171,3 +172,15 @@ def test_images_of_any_size_are_drawn(shape, shrunk):
     assert all(
         b64decode(picture.partition('base64,')[2])[:2] == b'\xff\xd8' for picture in pictures
     )
+
+
+def test_ignored_pixels_look_like_no_class():
+    truth = np.zeros((40, 40), int)
+    truth[:, 20:] = 255
+    scene = Scene(np.full((40, 40, 3), 200, np.uint8), truth, np.zeros((40, 40), int))
+    _, labels, prediction = (
+        cv2.imdecode(np.frombuffer(b64decode(address.partition('base64,')[2]), np.uint8), 1)
+        for address in draw_scenes([scene], [[0, 0, 0]])
+    )
+    assert prediction.std() < 1 and labels[:, :150].std() < 2
+    assert labels[:, 170:].std() > 30  # striped

@@ -1,8 +1,9 @@
 """The names of all checks, which ``skip_checks`` of a config takes, and what each looks at."""
 
-from . import annotations, datasets, pairs, schedules, segments, settings
+from . import annotations, config, datasets, pairs, schedules, segments, settings
 
 _FUNCTIONS = (
+    *config.REFUSED,
     *settings.REFUSED,
     *schedules.REFUSED,
     *schedules.WARNED,

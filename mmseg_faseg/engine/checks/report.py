@@ -1,12 +1,11 @@
 """What the checks before a run found: warnings are logged, the rest stops the run."""
 
-import difflib
 import logging
 from collections.abc import Collection, Iterable
 
 from mmengine.logging import print_log
 
-from ...errors import UserError
+from ...errors import UserError, did_you_mean
 
 _SHOWN = 10  # problems named in an error; the rest is counted
 
@@ -35,12 +34,13 @@ class Report:
         if check not in self.skipped:
             self._problems[check, text] = None
 
-    def settle(self, error: type[UserError], title: str = '') -> None:
+    def settle(self, error: type[UserError], title: str = '', skippable: bool = True) -> None:
         """Raises an error that has all reasons not to start, and how to start all the same.
 
         Args:
             error: Its type.
             title: What there are several of, for a first line with their number.
+            skippable: Whether a start all the same could go well.
         """
         if not self._problems:
             return
@@ -49,8 +49,9 @@ class Report:
             lines = [f'{len(self._problems)} {title}:', *(f'  {line}' for line in lines)]
         if len(self._problems) > _SHOWN:
             lines.append(f'  ... and {len(self._problems) - _SHOWN} more')
-        names = ','.join(dict.fromkeys(check for check, _ in self._problems))
-        lines.append(f'To start all the same: --cfg-options skip_checks={names}')
+        if skippable:
+            names = ','.join(dict.fromkeys(check for check, _ in self._problems))
+            lines.append(f'To start all the same: --cfg-options skip_checks={names}')
         raise error('\n'.join(lines))
 
 
@@ -66,7 +67,6 @@ def skipped_checks(skip: str | Iterable[str] | None, known: Collection[str]) -> 
     """
     names = {skip} if isinstance(skip, str) else set(skip or ())
     for name in names - set(known):
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f'did you mean {close[0]!r}?' if close else f'there are {", ".join(sorted(known))}'
-        raise UserError(f'skip_checks: no check is called {name!r}; {hint}')
+        hint = did_you_mean(name, known) or f'; there are {", ".join(sorted(known))}'
+        raise UserError(f'skip_checks: no check is called {name!r}{hint}')
     return names

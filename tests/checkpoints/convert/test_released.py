@@ -29,6 +29,7 @@ from tests.helpers.released import (
     with_queries,
     with_swin,
     without_faseg,
+    write_tiny,
 )
 from tests.helpers.tools import call_tool
 
@@ -257,23 +258,9 @@ def test_patch_merging_computes_what_the_original_does():
 
 @pytest.fixture(scope='module')
 def tiny(tmp_path_factory):
-    """A small FASeg config of ResNet-50's kind, and its weights under the released names."""
-    options = {'model.decode_head.num_queries': 3}
-    options['model.backbone.base_channels'] = options['model.backbone.stem_channels'] = 4
-    options['model.decode_head.in_channels'] = [16, 32, 64, 128]
+    """A small FASeg config of ResNet-50's kind, and its shapes under the released names."""
     path = tmp_path_factory.mktemp('tiny') / 'tiny.py'
-    cfg = load_config('mmseg_faseg::faseg_r50_ade20k.py', options)
-    cfg.dump(path)
-    shapes = {}
-    for key, shape in R50.items():
-        if key.startswith('backbone.'):
-            shape = tuple(n if n in (1, 3, 7) else n // 16 for n in shape)
-        elif 'input_proj' in key or 'adapter_1.weight' in key:
-            shape = tuple(n if i != 1 else n // 16 for i, n in enumerate(shape))
-        elif 'query_' in key:
-            shape = (3, 256)
-        shapes[key] = shape
-    return str(path), shapes
+    return str(path), write_tiny(path)
 
 
 @pytest.fixture(scope='module')
