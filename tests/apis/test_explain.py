@@ -259,7 +259,7 @@ def test_what_a_checkpoint_says_of_its_classes_may_be_anything(data, checkpoints
     torch.save(saved, tmp_path / 'strange.pth')
     page, *_ = explain(tmp_path / 'strange.pth', photo, tmp_path / 'out')
     named = data and isinstance(data['classes'], list) and len(data['classes']) == 8
-    assert ('<h3>a</h3>' if named else '<h3>class 0</h3>') in page.read_text()
+    assert ('<h3>a</h3>' if named else '<h3>sky</h3>') in page.read_text()
 
 
 def test_weights_of_another_model_are_refused(checkpoints, photo, tmp_path):

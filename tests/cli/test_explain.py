@@ -35,4 +35,4 @@ def test_queries_are_named_one_after_the_other(trained, tmp_path):
 def test_mistakes_end_in_a_line(trained, tmp_path):
     done = call(trained.work_dir, tmp_path / 'none.jpg')
     assert done.exit_code == 2
-    assert done.stderr == f'error: there is no image {tmp_path / "none.jpg"}\n'
+    assert done.stderr == f'error: there is no file {tmp_path / "none.jpg"}\n'
