@@ -151,7 +151,7 @@ def _check_option_names(cfg: Config, options: dict[str, Any]) -> None:
             wrong.append(f'{option}: a run does not read {first!r} but copies of it, {instead}')
         node: Any = cfg
         for parent in parents:
-            meant = closest(parent, node) if isinstance(node, dict) else None
+            meant = closest(parent, node, 0.8) if isinstance(node, dict) else None
             if meant and parent not in node:
                 wrong.append(f'{option}: the config has no {parent!r}, did you mean {meant!r}?')
             node = node.get(parent) if isinstance(node, dict | Config) else None

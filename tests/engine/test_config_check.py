@@ -265,6 +265,13 @@ def test_an_option_for_a_list_that_was_copied(option, instead):
         apis.load_config('mmseg_faseg::faseg_toy.py', apis.parse_options([option]))
 
 
+def test_an_option_for_an_entry_that_the_config_leaves_out(toy):
+    """Its name is like that of ``loss_dice``, and right all the same."""
+    del toy.model.decode_head.loss_cls
+    apis.config.apply_options(toy, {'model.decode_head.loss_cls.type': 'CrossEntropyLoss'})
+    assert toy.model.decode_head.loss_cls == dict(type='CrossEntropyLoss')
+
+
 def test_data_sets_of_ones_own_are_known(toy):
     @DATASETS.register_module()
     class OwnPhotos(DATASETS.get('mmseg.BaseSegDataset')):

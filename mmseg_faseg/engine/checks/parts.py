@@ -151,7 +151,7 @@ def names_known_to(registry: Registry, name: str, scope: str | None) -> list[str
 def scopes_with(registry: Registry, name: str) -> list[str]:
     """``name`` with the scopes in which it is registered, where the current one has none."""
     children = registry.root.children.items()
-    return [f'{scope}.{name}' for scope, child in children if name in _types(child)]
+    return [f'{scope}.{name}' for scope, child in children if name in child.module_dict]
 
 
 @contextmanager
