@@ -10,6 +10,7 @@ import typer
 from ..startup import COMMAND
 from ..version import __version__
 from .check import check
+from .predict import predict
 from .train import train
 from .verb import Verb
 
@@ -40,7 +41,7 @@ def about(
     """
 
 
-VERBS: tuple[Callable[..., None], ...] = (check, train)
+VERBS: tuple[Callable[..., None], ...] = (check, train, predict)
 for verb in VERBS:
     app.command(cls=Verb)(verb)
 
