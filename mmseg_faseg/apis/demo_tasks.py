@@ -12,8 +12,9 @@ from mmengine.dataset import BaseDataset, pseudo_collate
 from mmseg.models import BaseSegmentor
 from torch import nn
 
-from ..explain.focus import focus_of_queries, save_focus
+from ..explain.focus import focus_of_queries
 from ..explain.overlay import save_predictions
+from ..explain.pictures import save_focus
 from ..explain.segments import paint_segments
 
 _SCENES_DRAWN = 6

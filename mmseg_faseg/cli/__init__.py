@@ -10,6 +10,7 @@ import typer
 from ..startup import COMMAND
 from ..version import __version__
 from .check import check
+from .explain import explain
 from .predict import predict
 from .train import train
 from .verb import Verb
@@ -41,7 +42,7 @@ def about(
     """
 
 
-VERBS: tuple[Callable[..., None], ...] = (check, train, predict)
+VERBS: tuple[Callable[..., None], ...] = (check, train, predict, explain)
 for verb in VERBS:
     app.command(cls=Verb)(verb)
 

@@ -1,17 +1,37 @@
-"""What the dynamic positional queries look at: the focus A of the cross-attention layers."""
+"""What the queries of a FASeg model look at, layer by layer: the focus A of the cross-attention."""
 
 from collections.abc import Sequence
-from contextlib import contextmanager
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from mmseg.models import BaseSegmentor
-from torch import Tensor
+from torch import Tensor, nn
+
+from ..models.merging.rows import Window, row_slices
+from .numbers import FocusNumbers, focus_numbers, mean_numbers
+from .recorder import LayerRecord, Record, record
+
+
+class LayerFocus(NamedTuple):
+    """One query in one layer.
+
+    Attributes:
+        layer: The layer's index, from 0.
+        focus: Where it looks: probabilities on the tokens of the layer's level, (h, w).
+        points: How well the position of each token fits where the query's position points, (h, w);
+            the larger the better.
+        mask: The query's mask after the layer, probabilities at the head's resolution.
+        numbers: How the focus lies to the query's final mask.
+        in_regions: Whether the layer looked into chosen regions only, the same for all queries.
+    """
+
+    layer: int
+    focus: np.ndarray
+    points: np.ndarray
+    mask: np.ndarray
+    numbers: FocusNumbers
+    in_regions: bool
 
 
 class QueryFocus(NamedTuple):
@@ -20,121 +40,128 @@ class QueryFocus(NamedTuple):
     Attributes:
         query: Its index.
         label: The class it contributes to.
-        mask: Its predicted mask, probabilities (H, W).
-        focus: For each layer that reports one, where it looks: probabilities on the tokens of the
-            layer's level, by the layer's index.
+        probability: That it gives this class.
+        mask: Its predicted mask, probabilities on the network's input with its padding, (H, W).
+        area: Share of the image that the mask covers.
+        layers: All layers.
     """
 
     query: int
     label: int
+    probability: float
     mask: np.ndarray
-    focus: dict[int, np.ndarray]
+    area: float
+    layers: list[LayerFocus]
+
+    @property
+    def mean(self) -> FocusNumbers:
+        """Numbers averaged over the layers that could look anywhere."""
+        return mean_numbers([layer.numbers for layer in self.layers if not layer.in_regions])
 
 
-@contextmanager
-def record_focus(model: BaseSegmentor):
-    """Collects the focus of all cross-attention layers of forward passes made inside.
+class ClassMap(NamedTuple):
+    """What became of an image.
 
-    Yields:
-        A dict from the layer's index to its focus (B, Q, HW); layers that report none are absent.
+    Attributes:
+        labels: Class ids of the image without padding, (H, W).
+        contributions: How much each query adds to each class where that wins, (Q, K).
     """
-    recorded: dict[int, Tensor] = {}
 
-    def keep(index: int):
-        def hook(_module, _args, output) -> None:
-            # Mask2Former's attention returns its output alone.
-            if isinstance(output, tuple) and output[1] is not None:
-                recorded[index] = output[1].detach().float().cpu()
+    labels: np.ndarray
+    contributions: Tensor
 
-        return hook
-
-    layers = model.decode_head.transformer_decoder.layers
-    handles = [
-        layer.cross_attn.register_forward_hook(keep(index)) for index, layer in enumerate(layers)
-    ]
-    try:
-        yield recorded
-    finally:
-        for handle in handles:
-            handle.remove()
+    def main_queries(self) -> list[tuple[int, int]]:
+        """Of each class found, in their order: the class, and the query that adds most to it."""
+        return [
+            (k, int(self.contributions[:, k].argmax())) for k in np.unique(self.labels).tolist()
+        ]
 
 
-@torch.no_grad()
-def focus_of_queries(model: BaseSegmentor, inputs: Tensor) -> list[QueryFocus]:
+def focus_of_queries(model: nn.Module, inputs: Tensor) -> list[QueryFocus]:
     """Runs one image and gives, for each class found in it, the query that contributes most.
 
     Args:
         model: A FASeg segmentor in evaluation mode.
-        inputs: The pre-processed image, (1, 3, H, W).
+        inputs: The pre-processed image, (1, 3, H, W), of any size.
 
     Returns:
         One entry per class of the predicted class map, in the order of the classes.
+
+    Raises:
+        TypeError: The model has no decoder that can be recorded.
     """
-    with record_focus(model) as recorded:
-        class_logits, mask_logits = model.decode_head(model.extract_feat(inputs))
-    class_probs = class_logits[-1][0].softmax(-1)[:, :-1]
-    size = inputs.shape[-2:]
-    masks = F.interpolate(mask_logits[-1], size, mode='bilinear', align_corners=False)[0].sigmoid()
-    class_map = torch.einsum('qk,qhw->khw', class_probs, masks).argmax(0)
-    num_levels = model.decode_head.num_transformer_feat_level
-    found = []
-    for label in class_map.unique().tolist():
-        query = int((class_probs[:, label] * (masks * (class_map == label)).sum((1, 2))).argmax())
-        focus = {
-            index: _as_map(value[0, query], index % num_levels, size)
-            for index, value in recorded.items()
-        }
-        found.append(QueryFocus(query, label, masks[query].cpu().numpy(), focus))
-    return found
+    recorded = record(model, inputs)
+    chosen = class_map_of(recorded, recorded.size).main_queries()
+    return [query_focus(recorded, *pair, recorded.size) for pair in chosen]
 
 
-def _as_map(focus: Tensor, level: int, size: Sequence[int]) -> np.ndarray:
-    """Tokens (HW,) of a level of stride 32 / 2 ** level to its map (H, W)."""
-    stride = 32 >> level
-    height, width = (-(-side // stride) for side in size)  # rounded up
-    return focus.reshape(height, width).numpy()
-
-
-def save_focus(
-    file: Path, image: np.ndarray, queries: Sequence[QueryFocus], classes: Sequence[str]
-) -> None:
-    """Draws one row per query: the image with its mask, and where each layer looks.
+@torch.no_grad()
+def class_map_of(recorded: Record, image_size: tuple[int, int]) -> ClassMap:
+    """The classes of the first image, and who made them, a few rows at a time.
 
     Args:
-        file: Picture to write.
-        image: RGB (H, W, 3) uint8.
-        queries: What :func:`focus_of_queries` gives; at least one.
-        classes: Names.
+        recorded: What the decoder did.
+        image_size: (H, W) of the image in the network's input, without padding.
     """
-    layers = sorted(queries[0].focus)
-    columns = 1 + len(layers)
-    figure = Figure(figsize=(1.5 * columns, 1.6 * len(queries) + 0.6), layout='constrained')
-    FigureCanvasAgg(figure)
-    rows = figure.subplots(len(queries), columns, squeeze=False)
-    for axes, query in zip(rows, queries, strict=True):
-        for axis in axes:
-            axis.set(xticks=[], yticks=[])
-        axes[0].imshow(_dim(image, query.mask))
-        axes[0].set_ylabel(f'{classes[query.label]} (query {query.query})', fontsize=8)
-        for axis, layer in zip(axes[1:], layers, strict=True):
-            look = _stretch(query.focus[layer], image.shape[:2])
-            axis.imshow(image.mean(-1), cmap='gray', vmin=0, vmax=400)
-            axis.imshow(look, cmap='inferno', alpha=0.25 + 0.7 * look / look.max())
-    rows[0, 0].set_title('predicted mask', fontsize=8)
-    for axis, layer in zip(rows[0, 1:], layers, strict=True):
-        height, width = queries[0].focus[layer].shape
-        axis.set_title(f'layer {layer + 1}\n{height} x {width} tokens', fontsize=8)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file, dpi=120)
+    (height, width), probs = image_size, recorded.class_probs[0]
+    window = Window.of((0, 0, *recorded.size), recorded.mask_logits[0])
+    labels = np.empty(image_size, np.int64)
+    contributions = torch.zeros_like(probs)
+    row_bytes = 4 * recorded.size[1] * (sum(probs.shape) + probs.shape[1])
+    for rows in row_slices(height, row_bytes, probs.device):
+        masks = window.rows(rows.start, rows.stop)[:, :width].sigmoid()
+        classes = (masks @ probs).argmax(-1)
+        labels[rows] = classes.cpu().numpy()
+        contributions += masks.flatten(0, 1).T @ F.one_hot(classes.flatten(), probs.shape[1]).to(
+            probs.dtype
+        )
+    return ClassMap(labels, contributions * probs)
 
 
-def _dim(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The image, dark where the mask is not."""
-    return (image * (0.2 + 0.8 * mask[..., None])).astype(np.uint8)
+def query_focus(
+    recorded: Record, label: int, query: int, image_size: tuple[int, int]
+) -> QueryFocus:
+    """Gathers what one query did on the first image.
 
+    Args:
+        recorded: What the decoder did.
+        label: The class it contributes to.
+        query: Its index.
+        image_size: (H, W) of the image in the network's input, without padding.
+    """
+    logits = recorded.mask_logits[:, [query]]
+    resized = F.interpolate(logits, recorded.size, mode='bilinear', align_corners=False)
+    mask = _numpy(resized.sigmoid()[0, 0])
+    inside = mask >= 0.5
+    inside[image_size[0] :] = False
+    inside[:, image_size[1] :] = False
 
-def _stretch(focus: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    resized = F.interpolate(
-        torch.from_numpy(focus)[None, None], size, mode='bilinear', align_corners=False
+    def layer_focus(layer: LayerRecord) -> LayerFocus:
+        focus = _numpy(layer.focus_map(query))
+        return LayerFocus(
+            layer=layer.index,
+            focus=focus,
+            points=_numpy(layer.points_map(query)),
+            mask=_numpy(recorded.mask_map(layer, query).sigmoid()),
+            numbers=focus_numbers(focus, inside, image_size),
+            in_regions=layer.regions is not None,
+        )
+
+    return QueryFocus(
+        query=query,
+        label=label,
+        probability=float(recorded.class_probs[0, query, label]),
+        mask=mask,
+        area=float(inside.sum() / np.prod(image_size)),
+        layers=[layer_focus(layer) for layer in recorded.layers],
     )
-    return resized[0, 0].numpy()
+
+
+def mean_by_layer(queries: Sequence[QueryFocus]) -> list[FocusNumbers]:
+    """Numbers of each layer, averaged over queries."""
+    layers = zip(*(query.layers for query in queries), strict=True)
+    return [mean_numbers([one.numbers for one in layer]) for layer in layers]
+
+
+def _numpy(values: Tensor) -> np.ndarray:
+    return values.detach().cpu().numpy()

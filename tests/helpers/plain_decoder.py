@@ -1,15 +1,30 @@
 """FASeg's transformer decoder written as METHOD describes it: every product and mask in full."""
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 
-def forward(head, x, taken: list[Tensor] = ()) -> tuple[list[Tensor], list[Tensor]]:
+class Layer(NamedTuple):
+    """What a layer did: its level, size, focus (B, Q, HW), what it may see, positions."""
+
+    level: int
+    size: tuple[int, int]
+    focus: Tensor
+    forbidden: Tensor
+    query_pos: Tensor
+    key_pos: Tensor
+
+
+def forward(
+    head, x, taken: list[Tensor] = (), layers: list[Layer] | None = None
+) -> tuple[list[Tensor], list[Tensor]]:
     """All class and mask logits of a head, from its parameters.
 
     ``taken`` holds the pixels that the fast path took in each round: at the border of an image
-    many have the same score, and which of those is taken is open.
+    many have the same score, and which of those is taken is open. ``layers`` is filled.
     """
     taken = iter(taken)
     finest, features, key_pos = head.pixel_decoder(x)
@@ -49,6 +64,9 @@ def forward(head, x, taken: list[Tensor] = ()) -> tuple[list[Tensor], list[Tenso
         out, focus = attention(
             layer.cross_attn, query + own_pos, tokens[level] + pos[level], tokens[level], forbidden
         )
+        if layers is not None:
+            size = tuple(sizes[level])
+            layers.append(Layer(level, size, focus, forbidden, own_pos, pos[level]))
         query = layer.norms[0](query + out)
         out, _ = attention(layer.self_attn, query + query_pos, query + query_pos, query)
         query = layer.norms[1](query + out)

@@ -19,12 +19,14 @@ class Attended(NamedTuple):
         key: (B, K, C).
         value: (B, K, C).
         attn_mask: (B, 1 or Q, K) or None.
+        tokens: Which of the level's those are, (B, K); all in their order if None.
     """
 
     query_pos: Tensor | None
     key: Tensor
     value: Tensor
     attn_mask: Tensor | None
+    tokens: Tensor | None = None
 
 
 class FocusAttention(MultiheadAttention):
@@ -80,6 +82,30 @@ class FocusAttention(MultiheadAttention):
             query if query_pos is None else query + query_pos, key, value, attn_mask, need_focus
         )
         return query + self.dropout_layer(self.proj_drop(out)), focus
+
+    def focus_on(self, query: Tensor, attended: Attended) -> Tensor:
+        """Where queries (B, Q, C) look, A (B, Q, K); for those who ask when ``forward`` is over."""
+        if attended.query_pos is not None:
+            query = query + attended.query_pos
+        _, focus = self._attend(query, attended.key, attended.value, attended.attn_mask, True)
+        assert focus is not None
+        return focus
+
+    def pointer(self, query_pos: Tensor) -> Tensor:
+        """Where positional queries point, among the positions K_p.
+
+        The part of the attention's logits that two positions make without any content, averaged
+        over heads, is (W_q Q_p) . (W_k K_p) / (heads sqrt(C / heads)).
+
+        Args:
+            query_pos: Q_p, (B, Q, C).
+
+        Returns:
+            What gives this when multiplied with K_p, (B, Q, C).
+        """
+        query_weight, key_weight, _ = self.attn.in_proj_weight.chunk(3)
+        scale = (self.num_heads * self.embed_dims) ** -0.5
+        return F.linear(query_pos, query_weight) @ key_weight * scale
 
     def _attend(
         self,

@@ -80,6 +80,7 @@ class HighResolutionCrossAttention(FocusAttention):
             key,
             value,
             None if padding is None else padding.unsqueeze(1),
+            index,
         )
 
     def forward(

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ...registry import MODELS
 from .focus_attention import FocusAttention
+from .layer_run import LayerRun, Watcher
 from .layer_view import FeatureLevel, LayerView
 from .mask_predictor import MaskGuide
 from .positional_query import PositionalQuery
@@ -97,7 +98,12 @@ class FASegTransformerDecoder(Mask2FormerTransformerDecoder):
             like any other when None.
         **kwargs: As in :class:`mmdet.models.layers.Mask2FormerTransformerDecoder`
             (``num_layers``, ``layer_cfg``, ...).
+
+    Attributes:
+        watcher: Is told of every layer that ran, if there is one. It changes no prediction.
     """
+
+    watcher: Watcher | None = None
 
     def __init__(
         self,
@@ -180,8 +186,12 @@ class FASegTransformerDecoder(Mask2FormerTransformerDecoder):
                 view = _next_view(view, outputs[-1], focus, positional_query, level)
             attended = layer.cross_attn.attended(view)
             need_focus = self._needs_focus(i, positional_query)
-            query, focus = layer(query, view.query_pos, *attended, need_focus, hidden)
+            entered = query
+            query, focus = layer(query, view.query_pos, *attended[:4], need_focus, hidden)
             outputs.append(self.post_norm(query))
+            if self.watcher is not None:
+                at = i, i % self.num_levels
+                self.watcher(LayerRun(*at, layer, view, entered, attended, focus, outputs[-1]))
         return outputs
 
     @property
