@@ -9,6 +9,7 @@ import typer
 
 from ..startup import COMMAND
 from ..version import __version__
+from .app import app as app_verb
 from .check import check
 from .explain import explain
 from .predict import predict
@@ -42,7 +43,7 @@ def about(
     """
 
 
-VERBS: tuple[Callable[..., None], ...] = (check, train, predict, explain)
+VERBS: tuple[Callable[..., None], ...] = (check, train, predict, explain, app_verb)
 for verb in VERBS:
     app.command(cls=Verb)(verb)
 
