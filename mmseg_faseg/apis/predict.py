@@ -18,6 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from ..checkpoints.read import check_checkpoint
 from ..datasets.broken_files import first_line
 from ..datasets.read_image import read_image
 from ..errors import UserError
@@ -108,16 +109,18 @@ def predict(
     if any(one.is_video for one in found.inputs):
         check_video_support()
     checkpoint = find_checkpoint(checkpoint)
+    check_checkpoint(checkpoint)
     how: dict[str, Any] = dict(tile=tile, overlap=overlap, tta=tta, amp=amp)
     records = Records(Path(out), dict(_of_file(checkpoint), overlays=overlays, **how), resume)
     waiting = [one for one in found.inputs if not records.is_done(one)]
     outcome = Outcome(resumed=len(found.inputs) - len(waiting), skipped=found.skipped)
+    predictor = Predictor(checkpoint, **how, **settings) if waiting else None
     with _progress() as progress:
         run = _Run(records, progress, outcome, overlays)
         for reason in found.unreadable:
             run.fail(reason)
-        if waiting:
-            run.write(Predictor(checkpoint, **how, **settings), waiting)
+        if predictor is not None:
+            run.write(predictor, waiting)
     entries = [records.done[one.name] for one in found.inputs if records.is_done(one)]
     for table in areas:
         write_table(table, [{key: entry[key] for key in _OF_A_TABLE} for entry in entries])

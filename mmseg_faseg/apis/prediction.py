@@ -42,7 +42,7 @@ class Prediction:
         """The share of the image that each class has that occurs, the largest first."""
         return {name: count / self.label_map.size for name, count in self.pixels.items()}
 
-    def overlay(self, legend: bool = True, opacity: float = 0.5) -> np.ndarray:
+    def overlay(self, legend: bool = True, opacity: float = 0.65) -> np.ndarray:
         """The image with its classes painted over it.
 
         Args:

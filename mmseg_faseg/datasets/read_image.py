@@ -43,7 +43,7 @@ def read_image(path: str | os.PathLike, max_pixels: int = _MAX_PIXELS) -> np.nda
         reason = 'it is no image of a known kind' if os.path.getsize(path) else 'it is empty'
         raise UserError(f'{path} cannot be read: {reason}') from None
     except OSError as error:
-        reason = error.strerror or first_line(error)
+        reason = error.strerror or str(error)
         raise UserError(f'{path} cannot be read: {reason}') from None
     except Exception as error:  # so many kinds of damage, so many types
         raise UserError(f'{path} cannot be read: {first_line(error)}') from None

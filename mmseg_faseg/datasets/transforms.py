@@ -24,6 +24,12 @@ class AntialiasedResizeShortestEdge(ResizeShortestEdge):
         super().__init__(scale, max_size)
         self.resize = Resize(scale=scale, keep_ratio=False, backend='pillow')
 
+    def _get_output_shape(
+        self, img: np.ndarray, short_edge_length: int | tuple[int, int]
+    ) -> tuple[int, int]:
+        width, height = super()._get_output_shape(img, short_edge_length)
+        return max(width, 1), max(height, 1)  # of a strip of pixels
+
     def transform(self, results: dict) -> dict:
         """Resize ``img`` (H, W, 3) uint8 and, where there is one, ``gt_seg_map`` (H, W) uint8.
 

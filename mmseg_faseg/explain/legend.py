@@ -47,7 +47,7 @@ def room(shape: tuple[int, ...], entries: Sequence[Entry]) -> tuple[int, int]:
     font = _font(letters)
     widest = max((font.getlength(text) for _, text in entries), default=0)
     column = int(3.5 * letters + widest + 1) if entries else 0
-    return max(shape[0], int(_line(letters) * len(entries) + letters)), shape[1] + column
+    return max(shape[0], _line(letters) * len(entries) + letters), shape[1] + column
 
 
 def _letters(height: int, width: int) -> int:
@@ -55,12 +55,12 @@ def _letters(height: int, width: int) -> int:
     return min(max(_SMALLEST, min(height, width) // 30), _LARGEST)
 
 
-def _line(letters: int) -> float:
-    return 1.5 * letters
+def _line(letters: int) -> int:
+    return 3 * letters // 2
 
 
 def _fitting(entries: Sequence[Entry], height: int, letters: int) -> list[Entry]:
-    count = max(int((height - letters) / _line(letters)), 1)
+    count = max((height - letters) // _line(letters), 1)
     if len(entries) <= count:
         return list(entries)
     return [*entries[: count - 1], (_BACKGROUND, f'and {len(entries) - count + 1} more')]
@@ -68,7 +68,7 @@ def _fitting(entries: Sequence[Entry], height: int, letters: int) -> list[Entry]
 
 def _write(draw: ImageDraw.ImageDraw, entries: Sequence[Entry], letters: int) -> None:
     for index, (colour, text) in enumerate(entries):
-        top = int(letters / 2 + index * _line(letters))
+        top = letters // 2 + index * _line(letters)
         box = (letters, top, 2 * letters, top + letters)
         draw.rectangle(box, fill=tuple(colour), outline=None if colour == _BACKGROUND else _INK)
         draw.text((2.5 * letters, top + letters / 2), text, _INK, _font(letters), anchor='lm')
