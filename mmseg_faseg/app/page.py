@@ -2,11 +2,13 @@
 
 import html
 import tempfile
+import traceback
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from ..datasets.broken_files import first_line
 from ..errors import UserError
 from .answers import Answers, Photo
 from .scene import part, scene_of
@@ -88,27 +90,35 @@ class Events:
             photo = self.answers.predict(path)
             self.folder.mkdir(parents=True, exist_ok=True)
             files = photo.save(Path(tempfile.mkdtemp(dir=self.folder)))
-        except UserError as error:
+        except Exception as error:  # the next picture may be fine
             no_files = [gr.DownloadButton(value=None, interactive=False)] * 3
-            return (None, None, _alert(str(error)), None, *no_files, '')
+            return (None, None, _alert(_reason(error)), None, *no_files, '')
         buttons = [gr.DownloadButton(value=file, interactive=True) for file in files]
         notes = ''.join(_alert(note) for note in photo.notes)
         message = f'{notes}<p><b>{html.escape(photo.file)}</b> {_HOW_TO}</p>'
         return (None, photo, message, scene_of(photo.prediction), *buttons, '')
 
     def clicked(self, photo: Photo | None, event: gr.EventData) -> str:
-        """Somebody clicked at a place of the picture."""
+        """Somebody clicked at a place of the picture: what is then shown about it."""
         try:
             if photo is None:
                 raise UserError('the server has forgotten the picture: give it once more')
             found = self.answers.explain(photo, event.x, event.y)
-        except UserError as error:
-            return _alert(str(error))
+        except Exception as error:  # the next click may be fine
+            return _alert(_reason(error))
         return (
             f'<p><b>{html.escape(found.text)}</b></p><p>{_ABOUT_FOCUS}</p>'
             f'<div style="overflow-x: auto"><img src="{found.picture.uri}" style="max-width: none" '
             'alt="Focus, position and mask, layer by layer"></div>'
         )
+
+
+def _reason(error: Exception) -> str:
+    """An error in a line; that of a part that failed leaves its trace in the terminal."""
+    if isinstance(error, UserError):
+        return str(error)
+    traceback.print_exception(error)
+    return first_line(error)
 
 
 def _alert(text: str) -> str:

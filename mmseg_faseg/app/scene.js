@@ -49,7 +49,7 @@ function setOpacity() {
 
 async function show() {
   const scene = props.value;
-  find('.scene').hidden = !scene;
+  find('.scene').hidden = true;
   labels = null;
   if (!scene) return;
   const pixels = await pixelsOf(scene.labels);
@@ -60,6 +60,7 @@ async function show() {
   find('.legend').replaceChildren(...scene.legend.map(legendLine));
   paint(find('canvas'), scene.palette);
   setOpacity();
+  find('.scene').hidden = false;
 }
 
 // Where the pointer is in the picture, from 0 to 1 each way; null if it is elsewhere.

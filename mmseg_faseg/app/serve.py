@@ -71,17 +71,17 @@ def _check_address(host: str, port: int) -> bool:
     Raises:
         UserError: It is not to be had.
     """
+    if not 1 <= port <= 65535:
+        raise UserError(f'port must be from 1 to 65535, got {port}')
     try:
-        (family, kind, _, _, address), *_ = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM
-        )
+        (family, kind, _, _, address), *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         with socket.socket(family, kind) as tried:
             tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             tried.bind(address)
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, 'strerror', None) or error
+    except OSError as error:
         raise UserError(
-            f'nothing can listen on {host}, port {port}: {reason}; --host and --port name others'
+            f'nothing can listen on {host}, port {port}: {error.strerror}; --host and --port name '
+            'others'
         ) from None
     return ipaddress.ip_address(address[0]).is_loopback
 

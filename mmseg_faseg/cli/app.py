@@ -36,6 +36,4 @@ def app(
     """
     from ..app.serve import serve
 
-    serve(
-        checkpoint, host, port, max_megapixels=max_megapixels, device=device, trust=trust
-    )
+    serve(checkpoint, host, port, max_megapixels=max_megapixels, device=device, trust=trust)

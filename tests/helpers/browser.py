@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -99,3 +99,73 @@ def _free_port() -> int:
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         return free.getsockname()[1]
+
+
+class AppPage:
+    """What a person does with the app.
+
+    Args:
+        driver: Of :func:`browser`.
+        url: Of :func:`running_app`.
+    """
+
+    def __init__(self, driver: Any, url: str) -> None:
+        self.driver = driver
+        driver.get(url)
+        self.find('#upload input[type=file]')
+
+    def find(self, selector: str) -> Any:
+        """The first element, once it is there."""
+        return self.wait_for(lambda: self.driver.find_elements('css selector', selector))[0]
+
+    def wait_for(self, condition: Callable[[], Any]) -> Any:
+        """What a condition gives, once it gives something."""
+        from selenium.webdriver.support.ui import WebDriverWait
+
+        return WebDriverWait(self.driver, PATIENCE).until(lambda _: condition())
+
+    def upload(self, file: Path) -> str:
+        """Gives the app a file; what it says about it."""
+        before = self.message
+        self.find('#upload input[type=file]').send_keys(str(file))
+        self.wait_for(lambda: self.message not in ('', before))
+        return self.message
+
+    @property
+    def message(self) -> str:
+        """The line above the picture."""
+        return ' '.join(self._texts('#message p'))
+
+    def legend(self) -> list[str]:
+        """Classes and shares beside the picture."""
+        return [text.replace('\n', ' ') for text in self._texts('#scene .legend li')]
+
+    def point_at(self, x: float, y: float) -> str:
+        """Moves the pointer to a place of the picture, 0 to 1 each way; what then stands there."""
+        self._move_to(x, y).perform()
+        return self.wait_for(lambda: self.find('#scene .here').text)
+
+    def click_at(self, x: float, y: float) -> str:
+        """Clicks at a place of the picture; what is said about it, once the picture is drawn."""
+        before = self._texts('#focus p')
+        self._move_to(x, y).click().perform()
+        self.wait_for(lambda: self._texts('#focus p') not in ([], before))
+        self.wait_for(lambda: self.script("document.querySelector('#focus img')?.naturalWidth"))
+        return ' '.join(self._texts('#focus p'))
+
+    def _move_to(self, x: float, y: float) -> Any:
+        from selenium.webdriver import ActionChains
+
+        picture = self.find('#scene .picture')
+        self.script("document.querySelector('#scene .picture').scrollIntoView()")
+        width, height = picture.size['width'], picture.size['height']
+        return ActionChains(self.driver).move_to_element_with_offset(
+            picture, round((x - 0.5) * width), round((y - 0.5) * height)
+        )
+
+    def _texts(self, selector: str) -> list[str]:
+        return self.script(f'[...document.querySelectorAll("{selector}")].map((e) => e.innerText)')
+
+    def script(self, expression: str) -> Any:
+        """The value of an expression in JavaScript."""
+        return self.driver.execute_script(f'return {expression}')
