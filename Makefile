@@ -1,7 +1,7 @@
 # make demo       train FASeg on toy scenes, evaluate it, paint what it predicts and looks at
 # make demo-panoptic  the same with segments: instances of things, and stuff
 # make test       all tests but the nightly sweeps
-# make test-fast  the tests that need neither a process, a full-size model, a compiler nor a GPU
+# make test-fast  the tests without processes, full-size models, compilers, GPUs and browsers
 # make test-nightly  the sweeps
 # make lint       ruff and mypy
 # make docs       pages below site/, with every broken link an error
@@ -26,7 +26,7 @@ test: env
 	$(PYTEST) -m 'not nightly'
 
 test-fast: env
-	$(PYTEST) -m 'not (subprocess or full_size or compile or package or nightly or cuda)'
+	$(PYTEST) -m 'not (subprocess or full_size or compile or package or nightly or cuda or browser)'
 
 test-nightly: env
 	$(PYTEST) -m nightly

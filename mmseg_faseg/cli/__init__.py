@@ -9,6 +9,7 @@ import typer
 
 from ..startup import COMMAND
 from ..version import __version__
+from .app import app as app_verb
 from .check import check
 from .convert import convert
 from .explain import explain
@@ -56,6 +57,7 @@ VERBS: tuple[Callable[..., None], ...] = (
     predict,
     explain,
     report,
+    app_verb,
     weights,
 )
 for verb in VERBS:

@@ -16,11 +16,15 @@ _MAX_PIXELS = 2**30  # OpenCV's limit too: 3 GiB
 _CHANNELS = ('rgb', 'bgr')
 
 
-def read_image(path: str | os.PathLike) -> np.ndarray:
+def read_image(path: str | os.PathLike, max_pixels: int = _MAX_PIXELS) -> np.ndarray:
     """Reads an image as it is meant to be seen: turned as its EXIF data say.
 
     Grey images, palettes and CMYK become RGB; transparency is left out, as where models are
     trained. Of 16 bits the upper 8 are taken, of several frames the first, with a warning.
+
+    Args:
+        path: The file.
+        max_pixels: An image with more is refused before it is decoded.
 
     Returns:
         RGB (H, W, 3) uint8. Of JPEG and PNG with 8 bits it is what OpenCV decodes, too.
@@ -30,7 +34,7 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     """
     try:
         with truncation_refused(), _large_images_allowed(), Image.open(path) as image:
-            return from_pil(image, str(path))
+            return from_pil(image, str(path), max_pixels)
     except (UserError, MemoryError):
         raise
     except FileNotFoundError:
@@ -45,15 +49,17 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
         raise UserError(f'{path} cannot be read: {first_line(error)}') from None
 
 
-def from_pil(image: Image.Image, name: str = 'the image') -> np.ndarray:
+def from_pil(
+    image: Image.Image, name: str = 'the image', max_pixels: int = _MAX_PIXELS
+) -> np.ndarray:
     """A PIL image as RGB (H, W, 3) uint8, by the rules of :func:`read_image`.
 
     Raises:
         UserError: It is too large, or its numbers have no range that is known.
     """
-    if image.width * image.height > _MAX_PIXELS:
+    if image.width * image.height > max_pixels:
         raise UserError(
-            f'{name} has {image.width} x {image.height} pixels, {_MAX_PIXELS:,} are the most'
+            f'{name} has {image.width} x {image.height} pixels, {max_pixels:,} are the most'
         )
     frames = getattr(image, 'n_frames', 1)
     if frames > 1 and image.format != 'MPO':  # a photo with others for its maker's own use

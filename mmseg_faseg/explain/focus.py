@@ -118,6 +118,21 @@ def class_map_of(recorded: Record, image_size: tuple[int, int]) -> ClassMap:
     return ClassMap(labels, contributions * probs)
 
 
+@torch.no_grad()
+def query_at(recorded: Record, label: int, row: int, column: int) -> int:
+    """The query that adds most to a class at a pixel of the first image.
+
+    Args:
+        recorded: What the decoder did.
+        label: The class.
+        row: Of the pixel in the network's input.
+        column: Of the pixel in the network's input.
+    """
+    window = Window.of((0, 0, *recorded.size), recorded.mask_logits[0])
+    masks = window.rows(row, row + 1)[0, column].sigmoid()
+    return int((masks * recorded.class_probs[0, :, label]).argmax())
+
+
 def query_focus(
     recorded: Record, label: int, query: int, image_size: tuple[int, int]
 ) -> QueryFocus:
