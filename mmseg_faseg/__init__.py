@@ -11,5 +11,15 @@ from .version import __version__
 if TYPE_CHECKING or not is_command():
     from . import compat  # isort: skip  before anything of OpenMMLab's
     from . import datasets, engine, evaluation, explain, models
+    from .apis.predictor import Predictor
 
-__all__ = ['__version__', 'compat', 'datasets', 'engine', 'evaluation', 'explain', 'models']
+__all__ = [
+    'Predictor',
+    '__version__',
+    'compat',
+    'datasets',
+    'engine',
+    'evaluation',
+    'explain',
+    'models',
+]

@@ -9,6 +9,7 @@ import typer
 
 from ..startup import COMMAND
 from ..version import __version__
+from .predict import predict
 from .verb import Verb
 
 app = typer.Typer(
@@ -38,7 +39,7 @@ def about(
     """
 
 
-VERBS: tuple[Callable[..., None], ...] = ()
+VERBS: tuple[Callable[..., None], ...] = (predict,)
 for verb in VERBS:
     app.command(cls=Verb)(verb)
 

@@ -44,12 +44,7 @@ class CheckpointCheckHook(Hook):
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Checks a checkpoint that has been read but not yet loaded into the model."""
         name = runner._load_from or 'the latest checkpoint'
-        weights = _weights_of(checkpoint, name)
-        found = nonfinite(weights)
-        if found:
-            raise CheckpointMismatchError(
-                f'{name} holds weights that are not finite: {found}; take an earlier checkpoint'
-            )
+        weights = _finite_weights_of(checkpoint, name)
         report = Report(skipped_checks(runner.cfg.get('skip_checks'), CHECKS))
         if isinstance(checkpoint.get('meta'), dict):
             # `Runner.resume` would run this entry as Python code. MMEngine does not write it.
@@ -78,6 +73,23 @@ class CheckpointCheckHook(Hook):
                 f'none: {", ".join(sorted(reshaped.union(new))) or "none"}; '
                 f'left: {", ".join(left) or "none"}'
             )
+
+
+def weights_to_predict_with(
+    model: torch.nn.Module, checkpoint: dict, name: str
+) -> dict[str, torch.Tensor]:
+    """The weights of a checkpoint that has all that a model predicts with, and of its shapes.
+
+    Raises:
+        CheckpointMismatchError: It has not, or there are weights that are not finite.
+    """
+    weights = _finite_weights_of(checkpoint, name)
+    differences = compare(model.state_dict(), weights)
+    differences.leave_out(_TRAINED_WITH)
+    problem = differences.describe()
+    if problem:
+        raise CheckpointMismatchError(f'{name} is of another model: {problem}')
+    return weights
 
 
 def _other_names(checkpoint: dict, runner: Runner, name: str) -> Iterator[str]:
@@ -160,13 +172,18 @@ def compare(
     )
 
 
-def _weights_of(checkpoint: dict, name: str) -> dict[str, torch.Tensor]:
+def _finite_weights_of(checkpoint: dict, name: str) -> dict[str, torch.Tensor]:
     """The checkpoint's weights, without the prefix that MMEngine strips, too."""
     weights = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, dict) else None
     named = isinstance(weights, dict) and weights
     if not named or not all(isinstance(value, torch.Tensor) for value in weights.values()):
         raise CheckpointMismatchError(
             f'{name} holds no weights: expected a dict of tensors, or one under "state_dict"'
+        )
+    found = nonfinite(weights)
+    if found:
+        raise CheckpointMismatchError(
+            f'{name} holds weights that are not finite: {found}; take an earlier checkpoint'
         )
     return {key.removeprefix('module.'): value for key, value in weights.items()}
 

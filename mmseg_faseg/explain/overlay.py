@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 _IGNORED_COLOUR = (0, 0, 0)
+_ROWS = 64  # painted at a time, in floating point
 
 
 def overlay(
@@ -26,8 +27,12 @@ def overlay(
         RGB (H, W, 3) uint8.
     """
     colours = np.array([*palette, _IGNORED_COLOUR], dtype=np.float64)
-    paint = colours[np.minimum(labels, len(palette))]
-    return (image * (1 - opacity) + paint * opacity + 0.5).astype(np.uint8)
+    painted = np.empty_like(image)
+    for start in range(0, len(image), _ROWS):
+        rows = slice(start, start + _ROWS)
+        paint = colours[np.minimum(labels[rows], len(palette))]
+        painted[rows] = image[rows] * (1 - opacity) + paint * opacity + 0.5
+    return painted
 
 
 def save_predictions(

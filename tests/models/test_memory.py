@@ -8,7 +8,7 @@ from mmseg.registry import MODELS
 
 from mmseg_faseg.models.merging.panoptic import Candidates, merging
 from mmseg_faseg.models.merging.rows import MaskRows, Window
-from mmseg_faseg.models.merging.semantic import score_chunks
+from mmseg_faseg.models.merging.semantic import MaskScores
 from mmseg_faseg.models.ops.chunks import chunk_bytes
 from tests.helpers.live_tensors import LiveTensors
 from tests.helpers.small_head import CONFIGS, feature_maps
@@ -21,7 +21,7 @@ def test_class_map_is_made_in_small_chunks():
     window = Window(0, 0, HEIGHT, WIDTH, torch.randn(HEIGHT // 4, WIDTH // 4, 100))
     image = MaskRows([window], (HEIGHT, WIDTH), (0, 0, 0, 0), None, (HEIGHT, WIDTH))
     with LiveTensors() as tensors:
-        for rows, scores in score_chunks(image, [torch.rand(100, CLASSES)]):
+        for rows, scores in MaskScores(image, [torch.rand(100, CLASSES)]).chunks():
             assert scores.shape == (rows.stop - rows.start, WIDTH, CLASSES)
             if rows.stop > 100:
                 break

@@ -91,18 +91,21 @@ class MaskRows(NamedTuple):
         Yields:
             A slice of rows of the original image, and their values (rows, W, N).
         """
-        queries = self.windows[0].mask_logits.shape[-1]
         if merges is None:
             if len(self.windows) > 1:
                 raise ValueError(f'masks of {len(self.windows)} windows need merges')
-            merges, channels = [_unchanged], queries
+            merges, channels = [_unchanged], self.windows[0].mask_logits.shape[-1]
+        for rows in row_slices(self.ori_shape[0], self.row_bytes(channels), self.device):
+            yield rows, self.rows(rows.start, rows.stop, merges, channels)
+
+    def row_bytes(self, channels: int) -> int:
+        """What a row of the original image costs on the way to N values a pixel."""
+        queries = self.windows[0].mask_logits.shape[-1]
         height, width = self.ori_shape
         enlarged = max(1, self.size[0] // height) * max(self.size[1], width)
-        row_bytes = 4 * enlarged * (2 * channels + queries)
-        for rows in row_slices(height, row_bytes, self.device):
-            yield rows, self._rows(rows.start, rows.stop, merges, channels)
+        return 4 * enlarged * (2 * channels + queries)
 
-    def _rows(self, start: int, stop: int, merges: Sequence[Merge], channels: int) -> Tensor:
+    def rows(self, start: int, stop: int, merges: Sequence[Merge], channels: int) -> Tensor:
         """Values (stop - start, W, N) of rows of the original image."""
         size, ori_size = self.image_size, tuple(self.ori_shape)
         if size == ori_size:

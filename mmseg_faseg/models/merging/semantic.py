@@ -1,6 +1,6 @@
 """From masks to class scores and class maps (Mask2Former, semantic inference)."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -8,6 +8,7 @@ from torch import Tensor
 
 from .panoptic import Candidates, merging
 from .rows import MaskRows, Merge, Window, row_slices
+from .scores import Scores
 
 
 def merge_by_class(class_probs: Tensor) -> Merge:
@@ -26,17 +27,26 @@ def merge_by_class(class_probs: Tensor) -> Merge:
     return merge
 
 
-def score_chunks(rows: MaskRows, class_probs: Sequence[Tensor]) -> Iterator[tuple[slice, Tensor]]:
-    """Class scores of an image, from top to bottom.
+class MaskScores(Scores):
+    """Class scores that masks of an image add up to.
 
     Args:
-        rows: Its masks.
+        masks: The masks.
         class_probs: Of each window, without 'no object', (Q, K).
-
-    Yields:
-        A slice of rows and their class scores (rows, W, K).
     """
-    return rows.chunks([merge_by_class(probs) for probs in class_probs], class_probs[0].shape[-1])
+
+    def __init__(self, masks: MaskRows, class_probs: Sequence[Tensor]) -> None:
+        self.masks = masks
+        self.class_probs = class_probs
+        self.shape = masks.ori_shape
+        self.num_classes = class_probs[0].shape[-1]
+        self.device = masks.device
+        self.row_bytes = masks.row_bytes(self.num_classes)
+
+    def rows(self, start: int, stop: int) -> Tensor:
+        """Class scores (stop - start, W, K)."""
+        merges = [merge_by_class(probs) for probs in self.class_probs]
+        return self.masks.rows(start, stop, merges, self.num_classes)
 
 
 def class_scores(class_probs: Tensor, mask_logits: Tensor, size: tuple[int, int]) -> Tensor:
@@ -60,27 +70,24 @@ def class_scores(class_probs: Tensor, mask_logits: Tensor, size: tuple[int, int]
     return scores.permute(0, 3, 1, 2)
 
 
-def predict_classes(
-    rows: MaskRows, class_probs: Sequence[Tensor], keep_scores: bool
-) -> tuple[Tensor, Tensor | None]:
+def predict_classes(scores: Scores, keep_scores: bool) -> tuple[Tensor, Tensor | None]:
     """The class map of an image.
 
     Args:
-        rows: Its masks.
-        class_probs: Of each window, without 'no object', (Q, K).
+        scores: Its class scores.
         keep_scores: Whether to return the class scores too.
 
     Returns:
         Classes (1, H, W), int64, at the original size, and class scores (K, H, W) or None.
     """
-    classes = torch.empty(1, *rows.ori_shape, dtype=torch.long, device=rows.device)
+    classes = torch.empty(1, *scores.shape, dtype=torch.long, device=scores.device)
     kept = None
-    for where, scores in score_chunks(rows, class_probs):
-        classes[0, where] = scores.argmax(-1)
+    for where, values in scores.chunks():
+        classes[0, where] = values.argmax(-1)
         if keep_scores:
             if kept is None:
-                kept = scores.new_empty(scores.shape[-1], *rows.ori_shape)
-            kept[:, where] = scores.permute(2, 0, 1)
+                kept = values.new_empty(values.shape[-1], *scores.shape)
+            kept[:, where] = values.permute(2, 0, 1)
     return classes, kept
 
 

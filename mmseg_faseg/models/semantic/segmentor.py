@@ -12,7 +12,7 @@ from torch import Tensor
 from ...registry import register
 from ..mask2former_init import load_mask2former
 from ..merging.rows import Box, MaskRows, Window
-from ..merging.semantic import mask_wise, predict_classes
+from ..merging.semantic import MaskScores, mask_wise, predict_classes
 from ..ops.cuda_graphs import CudaGraphs
 from ..ops.finite import refuse_nonfinite
 from ..ops.tracing import refuse_other_sizes
@@ -63,7 +63,7 @@ class FASegSegmentor(EncoderDecoder):
                 f'got {type(self.decode_head).__name__}, which EncoderDecoder can run'
             )
         check_windows(self.test_cfg)
-        self._mask_wise()
+        self.mask_wise()
         self.keep_scores = keep_scores
         self.mask2former = mask2former
         self.graphs = CudaGraphs() if cuda_graphs else None
@@ -110,25 +110,42 @@ class FASegSegmentor(EncoderDecoder):
             data_samples = [
                 SegDataSample(metainfo=dict(ori_shape=size, img_shape=size)) for _ in inputs
             ]
-        boxes, predictions = self._predict_windows(inputs)
-        by_mask = self._mask_wise()
+        by_mask = self.mask_wise()
+        predictions = self._predict_windows(inputs)
         with torch.autocast(inputs.device.type, enabled=False):
             for i, sample in enumerate(data_samples):
-                windows = [
-                    Window.of(box, mask_logits[i])
-                    for box, (_, mask_logits) in zip(boxes, predictions, strict=True)
-                ]
-                rows = _mask_rows(windows, size, sample.metainfo)
-                class_probs = [probs[i] for probs, _ in predictions]
-                classes, scores = predict_classes(rows, class_probs, self.keep_scores)
+                scores = _scores(i, *predictions, size, sample.metainfo)
+                classes, kept = predict_classes(scores, self.keep_scores)
                 if by_mask is not None:
-                    classes = by_mask(rows, class_probs[0], classes)
+                    classes = by_mask(scores.masks, scores.class_probs[0], classes)
                 sample.pred_sem_seg = PixelData(data=classes)
-                if scores is not None:
-                    sample.seg_logits = PixelData(data=scores)
+                if kept is not None:
+                    sample.seg_logits = PixelData(data=kept)
         return data_samples
 
-    def _mask_wise(self) -> Callable | None:
+    @torch.no_grad()
+    def predict_scores(self, inputs: Tensor, data_samples: SampleList) -> list[MaskScores]:
+        """Predicts class scores, without making any before they are asked for.
+
+        Args:
+            inputs: Images (B, 3, H, W).
+            data_samples: Their samples.
+
+        Returns:
+            Of each image its scores at the original size.
+        """
+        size = (inputs.shape[-2], inputs.shape[-1])
+        predictions = self._predict_windows(inputs)
+        return [
+            _scores(i, *predictions, size, sample.metainfo) for i, sample in enumerate(data_samples)
+        ]
+
+    def mask_wise(self) -> Callable | None:
+        """What lays masks down whole, if ``test_cfg`` asks for that.
+
+        Raises:
+            ValueError: As of the class.
+        """
         test_cfg = self.test_cfg or {}
         found = mask_wise(test_cfg, self.decode_head.num_classes)
         if found is not None and test_cfg.get('mode', 'whole') != 'whole':
@@ -195,6 +212,22 @@ def _is_pair(value: object) -> bool:
     if not isinstance(value, list | tuple) or len(value) != 2:
         return False
     return all(isinstance(side, int) and side > 0 for side in value)
+
+
+def _scores(
+    image: int,
+    boxes: list[Box],
+    predictions: list[tuple[Tensor, Tensor]],
+    size: tuple[int, int],
+    img_meta: dict,
+) -> MaskScores:
+    """Class scores of an image of a batch, from what was predicted of each window."""
+    windows = [
+        Window.of(box, mask_logits[image])
+        for box, (_, mask_logits) in zip(boxes, predictions, strict=True)
+    ]
+    rows = _mask_rows(windows, size, img_meta)
+    return MaskScores(rows, [class_probs[image] for class_probs, _ in predictions])
 
 
 def _mask_rows(windows: list[Window], size: tuple[int, int], img_meta: dict) -> MaskRows:
