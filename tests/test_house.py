@@ -15,7 +15,7 @@ FLOORS = (
     ('models', 'datasets', 'evaluation'),
     ('checkpoints',),
     ('engine',),
-    ('explain',),
+    ('explain', 'export'),
     ('registration',),
     ('apis',),
     ('cli', 'app'),

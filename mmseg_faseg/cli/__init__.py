@@ -9,6 +9,7 @@ import typer
 
 from ..startup import COMMAND
 from ..version import __version__
+from .export import export
 from .predict import predict
 from .verb import Verb
 
@@ -39,7 +40,7 @@ def about(
     """
 
 
-VERBS: tuple[Callable[..., None], ...] = (predict,)
+VERBS: tuple[Callable[..., None], ...] = (predict, export)
 for verb in VERBS:
     app.command(cls=Verb)(verb)
 
