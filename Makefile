@@ -4,6 +4,7 @@
 # make test-fast  the tests that need neither a process, a full-size model, a compiler nor a GPU
 # make test-nightly  the sweeps
 # make lint       ruff and mypy
+# make docs       pages below site/, with every broken link an error
 # make compat     the tests of noxfile.py with either stack and several torch, in docs/compatibility.md
 # make audit      asks pip-audit about what .venv has, but for tools/audit.txt
 # make env        only the environment, .venv, which each of the above completes first
@@ -13,7 +14,7 @@
 JOBS ?= 2
 PYTEST = .venv/bin/python -m pytest -n $(JOBS) --dist worksteal
 
-.PHONY: demo demo-panoptic test test-fast test-nightly lint compat audit env
+.PHONY: demo demo-panoptic test test-fast test-nightly lint docs compat audit env
 
 demo: env
 	.venv/bin/python tools/demo.py
@@ -34,6 +35,9 @@ lint: env
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+
+docs: env
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet
 
 compat: env
 	.venv/bin/nox -s compat

@@ -16,7 +16,7 @@ FLOORS = (
     ('checkpoints',),
     ('engine',),
     ('explain', 'export'),
-    ('registration',),
+    ('registration', 'own_data'),
     ('apis',),
     ('cli', 'app'),
     ('__main__',),

@@ -184,7 +184,7 @@ install_plugin() {
     say 'Installing mmseg_faseg'
     if [ "$stack" = openmmlab ]; then
         # timm asks for torchvision, which is there by now: nothing replaces the torch.
-        pip --no-build-isolation --constraint "$constraints" --editable '.[tests,timm]'
+        pip --no-build-isolation --constraint "$constraints" --editable '.[tests,timm,docs,export]'
         return
     fi
     # What setup.cfg requires but for OpenMMLab's packages, whose place the fork has.

@@ -9,8 +9,10 @@ import typer
 
 from ..startup import COMMAND
 from ..version import __version__
+from .check import check
 from .export import export
 from .predict import predict
+from .train import train
 from .verb import Verb
 
 app = typer.Typer(
@@ -40,7 +42,7 @@ def about(
     """
 
 
-VERBS: tuple[Callable[..., None], ...] = (predict, export)
+VERBS: tuple[Callable[..., None], ...] = (check, train, predict, export)
 for verb in VERBS:
     app.command(cls=Verb)(verb)
 

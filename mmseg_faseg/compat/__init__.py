@@ -18,6 +18,7 @@ from .checkpoints import allow_mmengine_checkpoints  # noqa: E402
 from .configs import config_path, register_config_names  # noqa: E402
 from .dataloaders import prepare_dataloaders  # noqa: E402
 from .deformable_attention import prepare_operator  # noqa: E402
+from .mean_of_classes import tell_classes_left_out  # noqa: E402
 from .metrics_file import write_metrics_once  # noqa: E402
 from .mixed_batches import predict_mixed_batches  # noqa: E402
 from .output_names import keep_subfolders  # noqa: E402
@@ -36,6 +37,7 @@ draw_images_of_any_layout()
 follow_all_tensors()
 register_config_names()
 register_safetensors()
+tell_classes_left_out()
 write_metrics_once()
 write_whole_files()
 prepare_operator()

@@ -5,6 +5,8 @@ line by line; on a CPU it runs autocast in bfloat16, whose range is float32's, s
 no scaling.
 """
 
+from typing import Any
+
 import torch
 from mmengine.device import get_device
 from mmengine.logging import print_log
@@ -30,7 +32,7 @@ class AmpOptimWrapper(MMEngineAmpOptimWrapper):
         loss_scale: str | float | dict = 'dynamic',
         dtype: str | torch.dtype | None = None,
         use_fsdp: bool = False,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         if get_device() != 'cpu':
             super().__init__(loss_scale=loss_scale, dtype=dtype, use_fsdp=use_fsdp, **kwargs)

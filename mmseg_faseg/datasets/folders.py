@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
@@ -21,18 +22,24 @@ class FolderDataset(BaseSegDataset):
     in test mode those without too.
 
     Args:
+        seg_map_suffix: What the names of label maps have after those of their images, before the
+            file's own suffix: ``'_mask'`` for ``a_mask.png`` beside ``a.jpg``.
         label_values: For each class the value of its pixels in the label maps, where that is not
             the class's number: ``[0, 255]`` for maps in black and white. 255 is ignored where it
             stands for no class, and the data check refuses all other values.
-        **kwargs: What :class:`mmseg.datasets.BaseSegDataset` takes, but for the suffixes.
+        **kwargs: What :class:`mmseg.datasets.BaseSegDataset` takes, but for
+            ``img_suffix``.
 
     Raises:
         ValueError: ``label_values`` does not fit the classes.
     """
 
-    def __init__(self, label_values: Sequence[int] | None = None, **kwargs) -> None:
+    def __init__(
+        self, seg_map_suffix: str = '', label_values: Sequence[int] | None = None, **kwargs: Any
+    ) -> None:
         lazy = kwargs.pop('lazy_init', False)
-        super().__init__(img_suffix='', seg_map_suffix='', lazy_init=True, **kwargs)
+        kwargs |= dict(img_suffix='', seg_map_suffix=seg_map_suffix, lazy_init=True)
+        super().__init__(**kwargs)
         if label_values is not None:
             self._metainfo['label_map'] = self.label_map = self._map_of(list(label_values))
         if not lazy:
@@ -57,8 +64,12 @@ class FolderDataset(BaseSegDataset):
             names = [line.strip() for line in Path(self.ann_file).read_text().splitlines()]
             wanted = [name for name in names if name]
         else:
-            wanted = [name for name in images if name in labels or self.test_mode]
-        return [self._entry(images.get(name, name), labels.get(name)) for name in wanted]
+            named = (name for name in images if name + self.seg_map_suffix in labels)
+            wanted = list(images) if self.test_mode else list(named)
+        return [
+            self._entry(images.get(name, name), labels.get(name + self.seg_map_suffix))
+            for name in wanted
+        ]
 
     def _entry(self, image: str, labels: str | None) -> dict:
         entry = dict(

@@ -1,6 +1,7 @@
 import json
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mmdet.datasets import CocoPanopticDataset
@@ -61,7 +62,7 @@ class ToyPanopticDataset(CocoPanopticDataset):
         seed: int = 0,
         size: int = 128,
         data_root: str = 'data/toy_scenes',
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         self.scenes = ToyScenes(split, num_images, seed, size)
         folder = self.scenes.folder

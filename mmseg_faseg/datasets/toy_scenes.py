@@ -1,5 +1,6 @@
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mmseg.datasets import BaseSegDataset
@@ -56,7 +57,7 @@ class ToyScenesDataset(BaseSegDataset):
         seed: int = 0,
         size: int = 128,
         data_root: str = 'data/toy_scenes',
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         self.scenes = ToyScenes(split, num_images, seed, size)
         folder = self.scenes.folder

@@ -72,8 +72,8 @@ class TorchExport(Format):
 class Onnx(Format):
     """``.onnx``."""
 
-    packages = ('onnx', 'onnxscript', 'onnxruntime')
-    precisions = ('fp32', 'fp16', 'int8')
+    packages: tuple[str, ...] = ('onnx', 'onnxscript', 'onnxruntime')
+    precisions: tuple[str, ...] = ('fp32', 'fp16', 'int8')
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)

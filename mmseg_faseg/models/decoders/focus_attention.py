@@ -1,5 +1,6 @@
 """Multi-head attention that can also report where it looked."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -118,6 +119,7 @@ def _attend_and_focus(
     """
     bytes_per_query = key[..., 0].numel() * key.element_size()
     queries = split(query, 2, bytes_per_query)
+    masks: Sequence[Tensor | None]
     if attn_mask is None or attn_mask.shape[2] == 1:
         masks = [attn_mask] * len(queries)
     else:

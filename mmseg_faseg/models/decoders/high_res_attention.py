@@ -41,7 +41,7 @@ class HighResolutionCrossAttention(FocusAttention):
         region: str = 'block',
         ratio: float = 1 / 32,
         query_pos: str = 'learned',
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(embed_dims, num_heads, **kwargs)
         if region not in _SELECTORS:

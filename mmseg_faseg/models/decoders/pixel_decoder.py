@@ -1,6 +1,7 @@
 """The pixel decoder: features of four levels, and the positional encoding K_p of each."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -44,7 +45,7 @@ class FASegPixelDecoder(MSDeformAttnPixelDecoder):
         norm_cfg: dict | None = dict(type='GN', num_groups=32),  # noqa: B006  MMDetection's own
         positional_encoding: dict | None = None,
         deformable_backend: str = 'auto',
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         check_backend(deformable_backend)
         super().__init__(

@@ -1,6 +1,7 @@
 """The head of FASeg for instances and panoptic segments: MMDetection's contract."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch.nn.functional as F
 from mmdet.models import Mask2FormerHead
@@ -40,7 +41,7 @@ class FASegPanopticHead(Mask2FormerContract, Mask2FormerHead):
         num_stuff_classes: int,
         *,
         test_cfg: dict | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         counts = dict(num_things_classes=num_things_classes, num_stuff_classes=num_stuff_classes)
         for name, count in counts.items():

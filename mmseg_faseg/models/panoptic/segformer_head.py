@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from mmdet.models import DeformableDETRHead
@@ -88,7 +89,7 @@ class PanopticSegFormerHead(DeformableDETRHead):
         loss_stuff: dict,
         thing_class_weight: float = 0.0,
         train_cfg: dict | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         counts = dict(num_things_classes=num_things_classes, num_stuff_classes=num_stuff_classes)
         for name, count in counts.items():

@@ -1,6 +1,7 @@
 """The decode head of FASeg: MMSegmentation's contract over the mask head."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmseg.models.decode_heads import Mask2FormerHead
@@ -44,7 +45,7 @@ class FASegHead(Mask2FormerContract, Mask2FormerHead):
         align_corners: bool = False,
         ignore_index: int = 255,
         test_cfg: dict | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         if num_classes == 1:
             raise ValueError(

@@ -1,6 +1,7 @@
 """A segmentor that turns masks into class maps in bounded memory."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from mmengine.structures import PixelData
@@ -54,7 +55,7 @@ class FASegSegmentor(EncoderDecoder):
         keep_scores: bool = False,
         mask2former: str | None = None,
         cuda_graphs: bool = False,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         if not hasattr(self.decode_head, 'predict_masks'):

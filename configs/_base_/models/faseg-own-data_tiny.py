@@ -1,0 +1,2 @@
+_base_ = ['./methods/faseg-own-data.py', './backbones/tiny.py']
+model = {{_base_.backbone_settings}}
