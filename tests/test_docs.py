@@ -40,5 +40,7 @@ def test_what_the_reference_shows_is_documented(kind):
 def test_every_page_can_be_reached():
     """Pages lie in the navigation of mkdocs.yml."""
     navigation = (REPOSITORY / 'mkdocs.yml').read_text()
-    pages = {str(page.relative_to(REPOSITORY / 'docs')) for page in (REPOSITORY / 'docs').rglob('*.md')}
+    pages = {
+        str(page.relative_to(REPOSITORY / 'docs')) for page in (REPOSITORY / 'docs').rglob('*.md')
+    }
     assert {page for page in pages if page not in navigation} == set()
