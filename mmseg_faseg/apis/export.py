@@ -10,11 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..datasets.broken_files import first_line
 from ..errors import UserError
 from ..export.agreement import Agreement, Result, median_seconds
 from ..export.formats import FORMATS, Format, Run
 from ..files import check_output, whole_file
-from .export_pictures import Pictures, pictures_to_check_with
+from .export_pictures import pictures_to_check_with
 from .exportable import Reference, picture_model
 from .trained_model import TrainedModel, load_segmentor
 
@@ -75,20 +76,29 @@ def export(
     made = kind(model, fixed, precision, _info(trained))
     with whole_file(target) as temporary, tempfile.TemporaryDirectory() as folder:
         made.write(temporary, scores)
-        with_scores = temporary
-        if not scores:  # the same with scores, to compare those
-            with_scores = Path(folder, target.name)
-            made.write(with_scores, True)
+        run = with_scores = _loaded(made, temporary)
+        if not scores:  # another one that gives them, to compare them
+            made.write(Path(folder, target.name), scores=True)
+            with_scores = _loaded(made, Path(folder, target.name))
         reference = Reference(trained)
-        agreement = _agreement(reference, made.load(with_scores), pictures, target, precision)
-        run = made.load(temporary)
-        timed = next(iter(pictures.real + pictures.random))
-        seconds = median_seconds(lambda: reference.classes(timed), lambda: run(_as_input(timed)))
-        companions = [file for file in temporary.parent.iterdir() if file != temporary]
-        for file in companions:  # the weights before what reads them
+        agreement = {
+            kind: Agreement.of(
+                [reference.result(picture) for picture in some],
+                [_result(run, with_scores, picture) for picture in some],
+            )
+            for kind, some in (('real', pictures.real), ('random', pictures.random))
+            if some
+        }
+        _refuse_others(agreement, precision, target)
+        timed = [*pictures.real, *pictures.random][0]
+        eager, exported = median_seconds(
+            lambda: reference.classes(timed), lambda: run(_as_input(timed))
+        )
+        others = [file for file in temporary.parent.iterdir() if file != temporary]
+        for file in others:  # the weights before what reads them
             file.replace(target.with_name(file.name))
-    files = [target, *(target.with_name(file.name) for file in companions)]
-    return Export(files, agreement, (seconds[0], seconds[1]), timed.shape[:2], pictures.unreadable)
+    files = [target, *(target.with_name(file.name) for file in others)]
+    return Export(files, agreement, (eager, exported), timed.shape[:2], pictures.unreadable)
 
 
 def _format_of(target: Path, precision: str) -> type[Format]:
@@ -129,38 +139,40 @@ def _info(trained: TrainedModel) -> dict[str, str]:
     return {name: json.dumps(value) for name, value in info.items()}
 
 
-def _agreement(
-    reference: Reference, run: Run, pictures: Pictures, target: Path, precision: str
-) -> dict[str, Agreement]:
-    found = {}
-    for kind in ('real', 'random'):
-        some = getattr(pictures, kind)
-        if some:
-            expected = [reference.result(picture) for picture in some]
-            found[kind] = Agreement.of(expected, [_result(run, picture) for picture in some])
-    # Noise says little of a model in less than full precision, whose own results are chance there.
-    decides = [*found] if precision == 'fp32' else [*found][:1]
-    for kind in decides:
-        if found[kind].worst < LEAST_EQUAL[precision]:
-            raise UserError(
-                f'{target} is not written: on a {kind} picture {found[kind].worst:.2%} of the '
-                f'pixels get the class that PyTorch gives them, {LEAST_EQUAL[precision]:.1%} is '
-                f'the least for {precision}'
-            )
-    return found
-
-
-def _result(run: Run, picture: np.ndarray) -> Result:
+def _loaded(made: Format, path: Path) -> Run:
     try:
-        classes, scores = run(_as_input(picture))
+        return made.load(path)
+    except Exception as error:  # of each runtime its own
+        raise UserError(f'what was made does not load: {first_line(error)}') from error
+
+
+def _result(run: Run, with_scores: Run, picture: np.ndarray) -> Result:
+    """Class map of a file, and class scores of the one that gives them."""
+    try:
+        results = run(_as_input(picture))
+        if run is not with_scores:
+            results = [results[0], with_scores(_as_input(picture))[1]]
     except Exception as error:  # of each runtime its own
         height, width = picture.shape[:2]
-        reason = next(iter(str(error).split('\n')))[:200]
         raise UserError(
-            f'the file does not run on a picture of {height} x {width} ({reason}): give the size '
-            f'of the pictures, --size {height}x{width}'
+            f'what was made does not run on a picture of {height} x {width} ({first_line(error)}): '
+            f'give the size of the pictures, --size {height}x{width}'
         ) from error
-    return classes[0], scores[0]
+    return results[0][0], results[1][0]
+
+
+def _refuse_others(agreement: dict[str, Agreement], precision: str, target: Path) -> None:
+    """Raises UserError where too few pixels of a picture are of the same class."""
+    decides = [*agreement]
+    if precision != 'fp32':  # what a model makes of noise is chance where numbers are rounded
+        decides = decides[:1]
+    for kind in decides:
+        if agreement[kind].worst < LEAST_EQUAL[precision]:
+            raise UserError(
+                f'{target} is not written: in a {kind} picture {agreement[kind].worst:.2%} of the '
+                f'pixels have the class that PyTorch gives them, {LEAST_EQUAL[precision]:.1%} is '
+                f'the least for {precision}'
+            )
 
 
 def _as_input(picture: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.export import Dim, ExportedProgram
 
+from ..datasets.broken_files import first_line
 from ..errors import UserError
 
 _LARGEST = 2**14
@@ -37,11 +38,10 @@ def trace(model: nn.Module, size: tuple[int, int] | None) -> ExportedProgram:
         with torch.no_grad(), warnings.catch_warnings(action='ignore'), _whole_padding():
             return torch.export.export(model, (picture,), dynamic_shapes=sizes, strict=False)
     except Exception as error:  # of many kinds, most with a page of advice
-        reason = next(iter(str(error).split('\n')))[:200] or type(error).__name__
         hint = '' if size else ': give the size of the pictures, --size HxW'
         what = f'pictures of {size[0]} x {size[1]}' if size else 'pictures of all sizes'
         raise UserError(
-            f'torch.export does not trace this model for {what} ({reason}){hint}'
+            f'torch.export does not trace this model for {what} ({first_line(error)}){hint}'
         ) from error
 
 

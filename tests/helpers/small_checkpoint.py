@@ -66,12 +66,13 @@ def save_checkpoint(
                 test_cfg=test_cfg or dict(mode='whole'),
             ),
             test_dataloader=dict(
+                sampler=dict(type='DefaultSampler', shuffle=False),
                 dataset=dict(
                     type='FolderDataset',
                     data_root=data_root,
                     data_prefix=dict(img_path='images'),
                     pipeline=pipeline,
-                )
+                ),
             ),
         )
     )
