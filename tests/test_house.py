@@ -15,7 +15,7 @@ FLOORS = (
     ('models', 'datasets', 'evaluation', 'labels'),
     ('checkpoints',),
     ('engine',),
-    ('explain',),
+    ('explain', 'export'),
     ('report', 'own_data', 'registration'),
     ('apis',),
     ('cli', 'app'),

@@ -184,7 +184,8 @@ install_plugin() {
     say 'Installing mmseg_faseg'
     if [ "$stack" = openmmlab ]; then
         # timm asks for torchvision, which is there by now: nothing replaces the torch.
-        pip --no-build-isolation --constraint "$constraints" --editable '.[tests,timm,supervision,video,app,docs]'
+        extras=tests,docs,timm,supervision,video,export,app
+        pip --no-build-isolation --constraint "$constraints" --editable ".[$extras]"
         return
     fi
     # What setup.cfg requires but for OpenMMLab's packages, whose place the fork has.

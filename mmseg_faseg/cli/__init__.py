@@ -13,6 +13,7 @@ from .app import app as app_verb
 from .check import check
 from .convert import convert
 from .explain import explain
+from .export import export
 from .predict import predict
 from .report import report
 from .train import train
@@ -57,6 +58,7 @@ VERBS: tuple[Callable[..., None], ...] = (
     predict,
     explain,
     report,
+    export,
     app_verb,
     weights,
 )

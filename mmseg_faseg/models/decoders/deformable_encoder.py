@@ -5,7 +5,7 @@ from mmdet.models.layers import DeformableDetrTransformerEncoderLayer
 from mmdet.models.layers.transformer import Mask2FormerTransformerEncoder
 from torch import Tensor
 
-from ..ops.chunks import chunk_bytes
+from ..ops.chunks import split
 from ..ops.deformable_attention import DeformableSelfAttention, Geometry
 from ..ops.deformable_attention.levels import Sizes
 
@@ -46,8 +46,7 @@ class DeformableEncoderLayer(DeformableDetrTransformerEncoderLayer):
             return self._feed_forward(tokens)
         # Nothing is kept for a backward pass: the hidden layer need not be there all at once.
         hidden_bytes = len(tokens) * self.ffn.feedforward_channels * tokens.element_size()
-        count = max(1, chunk_bytes(tokens.device) // hidden_bytes)
-        return torch.cat([self._feed_forward(chunk) for chunk in tokens.split(count, 1)], 1)
+        return torch.cat([self._feed_forward(part) for part in split(tokens, 1, hidden_bytes)], 1)
 
     def _feed_forward(self, tokens: Tensor) -> Tensor:
         return self.norms[1](self.ffn(self.norms[0](tokens)))

@@ -1,5 +1,6 @@
 """Multi-head attention that can also report where it looked."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -7,7 +8,7 @@ import torch.nn.functional as F
 from mmcv.cnn.bricks.transformer import MultiheadAttention
 from torch import Tensor
 
-from ..ops.chunks import chunk_bytes
+from ..ops.chunks import split
 from .layer_view import LayerView
 
 
@@ -143,12 +144,12 @@ def _attend_and_focus(
     As many queries at a time as a chunk holds probabilities of: all of them up to 512 x 512.
     """
     bytes_per_query = key[..., 0].numel() * key.element_size()
-    count = max(1, chunk_bytes(key.device) // bytes_per_query)
-    queries = query.split(count, 2)
+    queries = split(query, 2, bytes_per_query)
+    masks: Sequence[Tensor | None]
     if attn_mask is None or attn_mask.shape[2] == 1:
         masks = [attn_mask] * len(queries)
     else:
-        masks = attn_mask.split(count, 2)
+        masks = split(attn_mask, 2, bytes_per_query)
     outputs, focuses = [], []
     for part, mask in zip(queries, masks, strict=True):
         logits = (part * part.shape[-1] ** -0.5) @ key.transpose(-2, -1)

@@ -1,5 +1,6 @@
 """High-resolution cross-attention (HRCA): attend to 1/4-scale features only where it matters."""
 
+import math
 from typing import Any
 
 import torch
@@ -120,8 +121,10 @@ def select_blocks(
         )
     chosen = score.topk(_num_blocks(coarse_size, ratio)).indices
     within = torch.arange(BLOCK, device=score.device)
-    rows = (chosen // coarse_w * BLOCK)[..., None, None] + within[:, None]
-    cols = (chosen % coarse_w * BLOCK)[..., None, None] + within
+    row = chosen // coarse_w
+    col = chosen - row * coarse_w  # ONNX export takes no remainder of a width that varies
+    rows = (row * BLOCK)[..., None, None] + within[:, None]
+    cols = (col * BLOCK)[..., None, None] + within
     padding = None
     if height < BLOCK * coarse_h or width < BLOCK * coarse_w:
         padding = ((rows >= height) | (cols >= width)).flatten(1)
@@ -148,7 +151,7 @@ _SELECTORS = {'block': select_blocks, 'pixel': select_pixels}
 
 
 def _num_blocks(coarse_size: tuple[int, int], ratio: float) -> int:
-    return max(int(coarse_size[0] * coarse_size[1] * ratio), 1)
+    return torch.sym_max(math.trunc(coarse_size[0] * coarse_size[1] * ratio), 1)
 
 
 def _take(tokens: Tensor, index: Tensor) -> Tensor:

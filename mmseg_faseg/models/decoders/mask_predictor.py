@@ -34,7 +34,7 @@ class MaskPredictor:
         self.mask_embed = mask_embed
         self.mask_feature = mask_feature
         self.features = features
-        self._resized: dict[tuple[int, int], Tensor] = {}
+        self._resized: list[Tensor] = []
 
     def embed(self, queries: Tensor) -> tuple[Tensor, Tensor]:
         """What the features are multiplied with, (..., C), and what is added, (...)."""
@@ -54,12 +54,18 @@ class MaskPredictor:
 
         Resizing is linear, so the features are resized, once per size, in place of every mask.
         """
-        if size not in self._resized:
-            self._resized[size] = F.interpolate(
-                self.features.detach(), size, mode='bilinear', align_corners=False
-            )
         # Detached afterwards: under autocast, weights cast without gradient would be cached.
-        return self._product(queries, self._resized[size]).detach()
+        return self._product(queries, self._features_at(size)).detach()
+
+    def _features_at(self, size: tuple[int, int]) -> Tensor:
+        # Searched, not looked up: in an export for all sizes they have no hash.
+        for features in self._resized:
+            if features.shape[2:] == size:
+                return features
+        self._resized.append(
+            F.interpolate(self.features.detach(), size, mode='bilinear', align_corners=False)
+        )
+        return self._resized[-1]
 
     def _product(self, queries: Tensor, features: Tensor) -> Tensor:
         embedding, bias = self.embed(queries)

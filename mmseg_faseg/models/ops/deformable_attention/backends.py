@@ -55,8 +55,9 @@ def grid_sample(value: Tensor, geometry: Geometry, positions: Tensor, weights: T
     for level, (start, (h, w)) in enumerate(zip(geometry.starts, geometry.sizes, strict=True)):
         level_map = maps[:, :, start : start + h * w].unflatten(-1, (h, w))
         sampled = F.grid_sample(level_map, grids[:, :, level], align_corners=False)
-        out = out + torch.einsum('bcqp,bqp->bqc', sampled, weights[:, :, level])
-    out = out.unflatten(0, (batch, heads)).transpose(1, 2).reshape(batch, -1, heads * width)
+        # not einsum, which takes twice as long in ONNX Runtime as the sampling
+        out = out + (sampled * weights[:, None, :, level]).sum(-1)  # (B heads, C / heads, Q)
+    out = out.unflatten(0, (batch, heads)).permute(0, 3, 1, 2).reshape(batch, -1, heads * width)
     return out.to(value.dtype)
 
 

@@ -40,11 +40,17 @@ class Geometry(NamedTuple):
         shares = []
         for height, width in sizes:
             # By tensors: CUDA multiplies by the rounded reciprocal of a plain number.
-            y = (torch.arange(height, device=device) + 0.5) / filled(float(height), device)
-            x = (torch.arange(width, device=device) + 0.5) / filled(float(width), device)
-            shares.append(torch.stack([x.repeat(height), y.repeat_interleave(width)], -1))
+            y = (torch.arange(height, device=device) + 0.5) / filled(
+                torch.sym_float(height), device
+            )
+            x = (torch.arange(width, device=device) + 0.5) / filled(torch.sym_float(width), device)
+            # not repeat_interleave, of which ONNX export makes something else
+            grid = torch.stack([x.expand(height, -1), y[:, None].expand(-1, width)], -1)
+            shares.append(grid.flatten(0, 1))
         heights, widths = zip(*sizes, strict=True)
-        extents = filled([[float(w) for w in widths], [float(h) for h in heights]], device)
+        extents = filled(
+            [[torch.sym_float(w) for w in widths], [torch.sym_float(h) for h in heights]], device
+        )
         extents = extents.to(dtype)
         centres = torch.cat(shares).to(dtype)[..., None] * extents - 0.5
         centres = centres[:, :, None, :, None].expand(-1, -1, heads, -1, points)
