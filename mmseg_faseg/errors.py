@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 _WHOLE = 'what was written is whole'
-_REPEAT = 'repeat the command, training with --resume'
+_REPEAT = 'repeat the command, with --resume where it has that'
 _ROOM = f'make room and {_REPEAT}'
 _ELSEWHERE = 'name another place, or change who may use this one'
 _HOW_TO_GO_ON = {

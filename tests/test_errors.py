@@ -22,19 +22,20 @@ ENDINGS = {
     'Ctrl-C': (
         KeyboardInterrupt(),
         130,
-        'stopped: what was written is whole; to go on, repeat the command, training with --resume',
+        'stopped: what was written is whole; to go on, repeat the command, with --resume where it '
+        'has that',
     ),
     'full disk': (
         full_disk('out/a.png'),
         2,
-        'error: out/a.png: No space left on device: make room and repeat the command, training '
-        'with --resume; what was written is whole',
+        'error: out/a.png: No space left on device: make room and repeat the command, with '
+        '--resume where it has that; what was written is whole',
     ),
     'full disk, while a file is written': (
         full_disk(),
         2,
-        'error: No space left on device: make room and repeat the command, training with '
-        '--resume; what was written is whole',
+        'error: No space left on device: make room and repeat the command, with '
+        '--resume where it has that; what was written is whole',
     ),
     'read-only': (
         OSError(errno.EROFS, os.strerror(errno.EROFS), 'out'),

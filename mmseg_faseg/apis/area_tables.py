@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from ..files import check_folder, whole_file
+from ..files import check_folder, make_folder, whole_file
 from .prediction import Prediction
 
 _COLUMNS = ('input', 'class', 'share', 'pixels', 'confidence')
@@ -74,7 +74,7 @@ def write_table(path: str | Path, entries: Iterable[Mapping[str, Any]]) -> None:
         UserError: It cannot be written.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with whole_file(path) as temporary:
         if path.suffix == '.json':
             temporary.write_text(json.dumps(list(entries), indent=1))

@@ -23,7 +23,7 @@ from ..datasets.broken_files import first_line
 from ..datasets.read_image import read_image
 from ..errors import UserError
 from ..explain.legend import room, with_legend
-from ..files import check_folder, whole_file
+from ..files import check_folder, make_folder, whole_file
 from .area_tables import AreaSum, check_tables, write_table
 from .checkpoint import find_checkpoint
 from .inputs import Input, find_inputs
@@ -120,10 +120,7 @@ def predict(
         for reason in found.unreadable:
             run.fail(reason)
         if predictor is not None:
-            try:
-                run.write(predictor, waiting)
-            except (UserError, OSError) as error:
-                raise UserError(f'{error}; the same command with --resume goes on') from None
+            run.write(predictor, waiting)
     entries = [records.done[one.name] for one in found.inputs if records.is_done(one)]
     for table in areas:
         write_table(table, [{key: entry[key] for key in _OF_A_TABLE} for entry in entries])
@@ -237,7 +234,7 @@ class _Run:
                     pass
                 self._done(one, [], areas)
                 return
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             with whole_file(path) as temporary:
                 write_frames(temporary, self._painted(one, areas))
         except _FailedError as error:

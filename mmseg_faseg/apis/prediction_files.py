@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..files import whole_file
+from ..files import make_folder, whole_file
 from .prediction import Prediction
 
 _LONGEST_JPEG = 65_500  # pixels a side
@@ -51,6 +51,6 @@ def save_overlay(path: Path, prediction: Prediction) -> Path:
 
 
 def _save(path: Path, image: Image.Image, **options: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with whole_file(path) as temporary:
         image.save(temporary, **options)

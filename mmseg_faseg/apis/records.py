@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError
-from ..files import whole_file
+from ..errors import UserError, reason_of
+from ..files import make_folder, whole_file
 from .inputs import Input
 
 NAME = 'predictions.jsonl'
@@ -39,7 +39,7 @@ class Records:
         Raises:
             UserError: The file cannot be written.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         lines = [self.settings, *self.done.values()]
         with whole_file(self.file) as temporary:
             temporary.write_text(''.join(f'{json.dumps(line)}\n' for line in lines))
@@ -87,7 +87,7 @@ class Records:
             with self.file.open('a') as file:
                 file.write(f'{json.dumps(entry)}\n')
         except OSError as error:
-            raise UserError(f'{self.file} cannot be written: {error}') from None
+            raise UserError(f'{self.file} cannot be written: {reason_of(error)}') from None
 
 
 def file_state(path: str) -> list[Any]:
