@@ -25,7 +25,7 @@ from ..errors import UserError
 from ..files import check_folder, check_output, whole_file
 from ..report.data import count_part, spread
 from ..report.evaluation import evaluate
-from ..report.notes import about_curves, about_evaluation
+from ..report.notes import about_curves, about_evaluation, about_part
 from ..report.page import render
 from ..report.pictures import Scenes
 from ..report.run import Judged, Run, Text, environment_of
@@ -140,7 +140,9 @@ def _read(files: RunFiles, classes: tuple[str, ...], folder: Path, limit: int | 
         try:
             dataset = _build_dataset(cfg)
             counting = _progress(f'{run.name}: counting pixels of {name}')
-            run.parts.append(count_part(name, dataset, expected, skipped, limit, counting))
+            part = count_part(name, dataset, expected, skipped, limit, counting)
+            run.parts.append(part)
+            run.notes += about_part(part)
             if name == list(parts)[-1]:
                 run.judged = _judge(files, model, dataset, folder, limit)
                 run.notes += about_evaluation(run.judged.evaluation)

@@ -25,6 +25,7 @@ class Part:
         num_counted: and those whose label maps were counted.
         pixels: By label id, those that are ignored included.
         images: How many images have a label id.
+        problems: What the data check refuses, a line for each image, which is not counted.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Part:
     num_counted: int
     pixels: Counter[int]
     images: Counter[int]
+    problems: list[str]
 
     def share(self, label: int) -> float:
         """Of all counted pixels, 0 to 1, that have a label id."""
@@ -60,6 +62,7 @@ def count_part(
     """
     pixels: Counter[int] = Counter()
     images: Counter[int] = Counter()
+    problems: list[str] = []
     counted = 0
     for leaf, outer in _with_outer(dataset):
         reader = PairReader(leaf, spread(len(leaf), limit), expected, skipped, outer)
@@ -67,12 +70,14 @@ def count_part(
         for place in progress(range(len(reader))):
             seen = remembered.get(reader.info(place)) or reader[place]
             remembered.add(reader.info(place), seen)
-            if seen.problem is None and seen.labelled:
+            if seen.problem is not None:
+                problems.append(seen.problem[1])
+            elif seen.labelled:
                 counted += 1
                 pixels.update(seen.counts)
                 images.update(seen.counts.keys())
         remembered.save()
-    return Part(name, len(dataset), counted, pixels, images)
+    return Part(name, len(dataset), counted, pixels, images, problems)
 
 
 def spread(count: int, limit: int | None) -> list[int]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from .data import Part
 from .scalars import Curves
 from .scores import Evaluation
 
@@ -17,6 +18,13 @@ def about_curves(curves: Curves) -> Iterator[str]:
         yield f'{curves.unread} {lines} of scalars.json cannot be read, as after a kill: left out'
     if not curves.by_name():
         yield 'there are no curves: no */vis_data/scalars.json of the work dir has numbers'
+
+
+def about_part(part: Part) -> Iterator[str]:
+    """What the data check would refuse."""
+    if part.problems:
+        listed = _first(part.problems, '; ')
+        yield f'{len(part.problems)} images of {part.name} are not counted: {listed}'
 
 
 def about_evaluation(evaluation: Evaluation) -> Iterator[str]:

@@ -93,7 +93,6 @@ class Evaluation:
         confusion: Pixels (K, K) by true class, in rows, and predicted class.
         labelled: Pixels (K,) of each class in the labels.
         predicted: The same in the predictions, ignored pixels left out.
-        ignored: Pixels that the labels leave out.
     """
 
     classes: tuple[str, ...]
@@ -109,7 +108,6 @@ class Evaluation:
     confusion: np.ndarray
     labelled: np.ndarray
     predicted: np.ndarray
-    ignored: int
 
     def worst_first(self) -> list[ImageScore]:
         """Images in the order of their scores; those without labelled pixels have none."""

@@ -31,7 +31,6 @@ class Tally:
         self.sizes = SizeIoUMetric(**common, **_setting(evaluator, 'SizeIoUMetric', 'areas'))
         self.counts: dict[IoUMetric, list[Tensor]] = {}
         self.confusion = np.zeros((num_classes, num_classes), np.int64)
-        self.ignored = 0
 
     def add(self, predicted: Tensor, truth: Tensor) -> Mean:
         """Counts an image.
@@ -58,9 +57,8 @@ class Tally:
         return Mean.of((intersection[there] / union[there]).double().numpy())
 
     def _confuse(self, predicted: np.ndarray, truth: np.ndarray) -> None:
-        counted = truth != self.pixels.ignore_index
-        self.ignored += int((~counted).sum())
-        counted &= (truth < self.num_classes) & (predicted < self.num_classes)
+        labelled = (truth != self.pixels.ignore_index) & (truth < self.num_classes)
+        counted = labelled & (predicted < self.num_classes)
         pairs = truth[counted].astype(np.int64) * self.num_classes + predicted[counted]
         size = self.confusion.size
         self.confusion += np.bincount(pairs, minlength=size).reshape(self.confusion.shape)
@@ -85,7 +83,6 @@ class Tally:
             confusion=self.confusion,
             labelled=labelled.long().numpy(),
             predicted=predicted.long().numpy(),
-            ignored=self.ignored,
         )
 
 

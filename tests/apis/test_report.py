@@ -158,6 +158,7 @@ def test_a_broken_image_does_not_stop_the_others(run, data):
     text = Page.read(report([run], data_root=str(data))).text
     assert 'images 2 of 5' in text
     assert '3 images could not be judged' in text
+    assert '3 images of train are not counted' in text and 'images 5, 2 counted 5, 2' in text
     for reason in ('1.png: cannot be read', '2.png: no such file', '3.png: is 64 x 64, but its'):
         assert reason in text
 

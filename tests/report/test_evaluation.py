@@ -96,7 +96,7 @@ def test_settings_of_the_evaluator_are_taken(pairs):
     expected = by_metric(BoundaryIoUMetric(0.1, ignore_index=0), pairs, 4)
     assert in_percent(evaluation.boundary) == pytest.approx(of_metric(expected, 'boundary/'))
     assert evaluation.distance == 0.1 and evaluation.areas == dict(tiny=0, huge=16)
-    assert evaluation.ignored == sum((truth == 0).sum() for _, truth in pairs)
+    assert evaluation.labelled[0] == evaluation.confusion[0].sum() == 0
 
 
 def test_confusion_is_of_labels_in_rows_and_predictions_in_columns():
@@ -107,7 +107,6 @@ def test_confusion_is_of_labels_in_rows_and_predictions_in_columns():
     assert evaluation.confusion.tolist() == expected
     assert evaluation.labelled.tolist() == [3, 2, 1, 0]
     assert evaluation.predicted.tolist() == [1, 3, 2, 0]
-    assert evaluation.ignored == 2
 
 
 def test_confusion_agrees_with_the_metric(pairs):

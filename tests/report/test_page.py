@@ -46,7 +46,6 @@ def run_of(name='runs/street', ious=(0.25, 0.75, 0.5), images=(0.5, 0.25, 0.75))
         confusion=confusion,
         labelled=confusion.sum(1),
         predicted=confusion.sum(0),
-        ignored=5,
     )
     flat = np.zeros((4, 6), int)
     scenes = {i: Scene(np.zeros((4, 6, 3), np.uint8), flat, flat) for i in range(len(images))}
@@ -59,7 +58,7 @@ def run_of(name='runs/street', ious=(0.25, 0.75, 0.5), images=(0.5, 0.25, 0.75))
         config=Text(f'{name}/config.py', f'lr = 1\nname = {HOSTILE!r}\n'),
         environment=Text('the log of the run', HOSTILE),
         curves=Curves({'loss': [(1, 2.0), (2, 1.0)], HOSTILE: [(1, 1.0)]}, [(1, 0.1)], starts=2),
-        parts=[Part('train', 9, 9, pixels, Counter({0: 9, 1: 8, 2: 7, 255: 2}))],
+        parts=[Part('train', 9, 9, pixels, Counter({0: 9, 1: 8, 2: 7, 255: 2}), [])],
         judged=Judged(evaluation, scenes),
         notes=[HOSTILE],
     )
