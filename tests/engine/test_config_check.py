@@ -165,6 +165,12 @@ def test_configs_of_openmmlab_pass(file):
         check_config(cfg)
 
 
+def test_entries_that_a_part_of_a_model_takes_out_itself(toy):
+    """DETR's head reads this one, and builds the loss without it."""
+    toy.model.decode_head.loss_cls.bg_cls_weight = 0.1
+    check_config(toy)
+
+
 def test_a_class_in_the_place_of_its_name(toy):
     toy.custom_hooks[0] = dict(type=CheckpointHook, intervall=1)
     with pytest.raises(apis.UserError, match="takes no 'intervall'"):

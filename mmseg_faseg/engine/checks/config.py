@@ -143,7 +143,8 @@ def values(cfg: Config | dict) -> Iterator[str]:
 
 def _slip_of(name: str, known: Iterable[str], alike: float) -> str | None:
     """The known name of which ``name`` is a misspelling, rather than another name."""
-    return closest(name, [one for one in known if abs(len(one) - len(name)) <= _SLIP], alike)
+    near = [one for one in known if one[:1] == name[:1] and abs(len(one) - len(name)) <= _SLIP]
+    return closest(name, near, alike)
 
 
 def _unknown_type(part: Part) -> Iterator[str]:
