@@ -141,7 +141,7 @@ def _painted(pair: Looked, classes: Classes) -> _Picture:
     image.thumbnail((_WIDTH, _WIDTH))
     with Image.open(str(pair.labels)) as opened:
         values = np.asarray(
-            Image.fromarray(np.asarray(opened).astype(np.int32), 'I').resize(
+            Image.fromarray(np.asarray(opened).astype(np.int32)).resize(
                 image.size, Image.Resampling.NEAREST
             )
         )

@@ -95,7 +95,8 @@ def test_edited_label_maps(reader, kind, changes):
 def test_images_of_any_mode_and_size(reader, mode, kind, size, value, as_labels):
     stream = io.BytesIO()
     try:
-        Image.new(mode, size, value if len(mode) == 1 else 0).save(stream, kind)
+        with warnings.catch_warnings(action='ignore', category=DeprecationWarning):  # of mode I
+            Image.new(mode, size, value if len(mode) == 1 else 0).save(stream, kind)
     except (OSError, ValueError, KeyError, TypeError):  # the format has no such mode
         return
     other = picture(LABELS, 'png')
