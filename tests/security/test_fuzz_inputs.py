@@ -6,6 +6,7 @@
 import copy
 import io
 import json
+import warnings
 
 import numpy as np
 import pytest
