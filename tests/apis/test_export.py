@@ -64,6 +64,14 @@ def test_onnx_gives_the_models_classes_at_any_size(onnx_file, size):
     assert (classes[0] == onnx_file.reference.classes(image)).mean() >= 0.999
 
 
+def test_the_small_models_tell_pictures_and_pixels_apart(checkpoint):
+    """Else equal class maps would say little."""
+    reference = Reference(load_segmentor(checkpoint, device='cpu'))
+    maps = [reference.classes(picture(*size)).ravel() for size in [(160, 130), (100, 80)]]
+    shares = np.bincount(np.concatenate(maps), minlength=5) / sum(map(len, maps))
+    assert sum(shares > 0.03) >= 2
+
+
 @pytest.mark.compile
 def test_onnx_says_what_it_takes_and_gives(onnx_file):
     proto = onnx.load(onnx_file.path)
