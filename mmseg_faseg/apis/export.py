@@ -14,6 +14,7 @@ from ..datasets.broken_files import first_line
 from ..errors import UserError
 from ..export.agreement import Agreement, Result, median_seconds
 from ..export.formats import FORMATS, Format, Run
+from ..export.program import LARGEST
 from ..files import check_output, whole_file
 from .export_pictures import pictures_to_check_with
 from .exportable import Reference, picture_model
@@ -125,8 +126,10 @@ def _format_of(target: Path, precision: str) -> type[Format]:
 def _parsed(size: str) -> tuple[int, int]:
     found = re.fullmatch(r'(\d{1,5})[xX×](\d{1,5})', size)
     sides = (int(found[1]), int(found[2])) if found else (0, 0)
-    if min(sides) < 1:
-        raise UserError(f'--size is height and width in pixels, such as 360x480, got {size!r}')
+    if not 1 <= min(sides) <= max(sides) <= LARGEST:
+        raise UserError(
+            f'--size is height and width in pixels, at most {LARGEST}, such as 360x480, got {size!r}'
+        )
     return sides
 
 

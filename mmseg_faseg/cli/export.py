@@ -42,6 +42,7 @@ def export(
 
     if int8 and fp16:
         raise UserError('--int8 and --fp16: choose one')
+    print(f'exporting {model} to {target}: this takes a minute or more', flush=True)
     precision = 'int8' if int8 else 'fp16' if fp16 else 'fp32'
     done = run(model, target, scores=scores, size=size, precision=precision, images=images)
     for reason in done.unreadable:

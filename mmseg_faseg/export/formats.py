@@ -17,8 +17,8 @@ INPUT, CLASS_MAP, SCORES = 'image', 'class_map', 'scores'
 # From a picture (1, 3, H, W) uint8 to the class map (1, H, W), and class scores (1, K, H, W) if the
 # file gives them.
 Run = Callable[[np.ndarray], list[np.ndarray]]
+# Height and width of the pictures; None for all sizes.
 Sizes = tuple[int, int] | None
-"""Height and width of the pictures; None for all sizes."""
 
 
 class Format(ABC):
@@ -43,8 +43,9 @@ class Format(ABC):
     def write(self, path: Path, scores: bool) -> None:
         """Writes a file, which gives class scores too if asked for."""
 
+    @staticmethod
     @abstractmethod
-    def load(self, path: Path) -> Run:
+    def load(path: Path) -> Run:
         """What runs such a file on as many threads as PyTorch has."""
 
 
@@ -57,7 +58,8 @@ class TorchExport(Format):
         files = {f'{name}.json': text for name, text in self.info.items()}
         torch.export.save(trace(model, self.size), path, extra_files=files)
 
-    def load(self, path: Path) -> Run:
+    @staticmethod
+    def load(path: Path) -> Run:
         """Runs in PyTorch."""
         module = torch.export.load(path).module()
 
@@ -89,7 +91,8 @@ class Onnx(Format):
         results = [CLASS_MAP, SCORES] if scores else [CLASS_MAP]
         onnx_model.save(self.proto, path, results, self.info)
 
-    def load(self, path: Path) -> Run:
+    @staticmethod
+    def load(path: Path) -> Run:
         """Runs in ONNX Runtime."""
         import onnxruntime
 
@@ -122,7 +125,8 @@ class OpenVino(Onnx):
             model.set_rt_info(text, ['model_info', name])
         openvino.save_model(model, path, compress_to_fp16=self.compress)
 
-    def load(self, path: Path) -> Run:
+    @staticmethod
+    def load(path: Path) -> Run:
         """Runs in OpenVINO on the CPU."""
         import openvino
 

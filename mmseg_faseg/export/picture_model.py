@@ -62,7 +62,7 @@ class PictureModel(nn.Module):
         )
         masks = _sigmoid(_resized(masks, x.shape[-2:]))
         scores = (class_probs.transpose(1, 2) @ masks.flatten(2)).unflatten(2, x.shape[-2:])
-        scores = _enlarged(scores, inside)
+        scores = _fitted(scores, inside)
         if self.resize is not None:
             scores = _resized(scores, size)
         classes = scores.argmax(1).to(torch.uint8)
@@ -87,7 +87,7 @@ class PictureModel(nn.Module):
             )
         elif least := padding.get('size'):
             size = (torch.sym_max(size[0], least[0]), torch.sym_max(size[1], least[1]))
-        return _enlarged(x, size, preprocessor.pad_val)
+        return _fitted(x, size, preprocessor.pad_val)
 
 
 def _resized(x: Tensor, size: Any, antialias: bool = False) -> Tensor:
@@ -102,7 +102,7 @@ def _sigmoid(x: Tensor) -> Tensor:
     return (1 + (-x).exp()).reciprocal()
 
 
-def _enlarged(x: Tensor, size: Size, value: float = 0) -> Tensor:
+def _fitted(x: Tensor, size: Size, value: float = 0) -> Tensor:
     """Pads at the right and the bottom up to a size, or cuts off there what is beyond it.
 
     In an export for all sizes a slice would ask which of the two sizes is larger.

@@ -12,7 +12,7 @@ from torch.export import Dim, ExportedProgram
 from ..datasets.broken_files import first_line
 from ..errors import UserError
 
-_LARGEST = 2**14
+LARGEST = 2**14  # side of a picture
 # To trace for all sizes with: no dimension in it is 1, 2 or equal to another, as those of small
 # pictures are. It costs nothing, since only shapes are computed.
 _EXAMPLE = (1000, 1200)
@@ -32,7 +32,7 @@ def trace(model: nn.Module, size: tuple[int, int] | None) -> ExportedProgram:
     picture = torch.zeros(1, 3, *(size or _EXAMPLE), dtype=torch.uint8)
     sizes = None
     if size is None:
-        height, width = (Dim(name, min=_SMALLEST, max=_LARGEST) for name in ('height', 'width'))
+        height, width = (Dim(name, min=_SMALLEST, max=LARGEST) for name in ('height', 'width'))
         sizes = dict(image={2: height, 3: width})
     try:
         with torch.no_grad(), warnings.catch_warnings(action='ignore'), _whole_padding():

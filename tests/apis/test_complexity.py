@@ -10,7 +10,7 @@ from mmengine.config import Config
 
 from mmseg_faseg.apis import UserError, complexity, load_config
 from mmseg_faseg.apis.complexity import complexity_of, input_size_of
-from mmseg_faseg.models.decoders import deformable_encoder, focus_attention
+from mmseg_faseg.models.ops import chunks
 from mmseg_faseg.models.ops.deformable_attention import table_sampling
 from tests.helpers.tools import call_tool
 
@@ -105,8 +105,7 @@ def test_parts_add_up(toy, cfg):
 
 def test_chunks_count_the_same(toy, cfg, monkeypatch):
     monkeypatch.setattr(table_sampling, '_FORWARD_CHUNK', 50)
-    monkeypatch.setattr(focus_attention, 'chunk_bytes', lambda _: 1)
-    monkeypatch.setattr(deformable_encoder, 'chunk_bytes', lambda _: 100_000)
+    monkeypatch.setattr(chunks, 'chunk_bytes', lambda _: 1)
     assert complexity_of(cfg, SIZE) == toy
 
 

@@ -64,6 +64,14 @@ def test_onnx_gives_the_models_classes_at_any_size(onnx_file, size):
     assert (classes[0] == onnx_file.reference.classes(image)).mean() >= 0.999
 
 
+def test_the_small_models_tell_pictures_and_pixels_apart(checkpoint):
+    """Else equal class maps would say little."""
+    reference = Reference(load_segmentor(checkpoint, device='cpu'))
+    maps = [reference.classes(picture(*size)).ravel() for size in [(160, 130), (100, 80)]]
+    shares = np.bincount(np.concatenate(maps), minlength=5) / sum(map(len, maps))
+    assert sum(shares > 0.03) >= 2
+
+
 @pytest.mark.compile
 def test_onnx_says_what_it_takes_and_gives(onnx_file):
     proto = onnx.load(onnx_file.path)
@@ -107,7 +115,7 @@ def test_smaller_files_run_and_agree(onnx_file, precision, tmp_path):
     assert bytes_of_weights(smaller) < 0.8 * bytes_of_weights(proto)
     onnx_model.save(smaller, tmp_path / 'small.onnx', ['class_map'], {})
     image = picture(160, 130)
-    (classes,) = formats.Onnx.load(None, tmp_path / 'small.onnx')(as_input(image))
+    (classes,) = formats.Onnx.load(tmp_path / 'small.onnx')(as_input(image))
     assert classes.dtype == np.uint8
     assert (classes[0] == onnx_file.reference.classes(image)).mean() >= LEAST_EQUAL[precision]
 
@@ -152,7 +160,7 @@ def test_mask2former_with_pictures_resized_on_the_way(head, suffix, resize, tmp_
     Image.fromarray(picture(120, 90)).save(images)
     done = export(checkpoint, target, scores=True, images=images)
     assert [path.suffix for path in done.files] == [suffix, *['.bin'][: suffix == '.xml']]
-    run = formats.FORMATS[suffix].load(None, target)
+    run = formats.FORMATS[suffix].load(target)
     for size in [(90, 131), (300, 80)]:
         image = picture(*size)
         classes, scores = run(as_input(image))
@@ -200,6 +208,7 @@ def no_tracing(monkeypatch):
         ('nosuch/model.onnx', {}, 'there is no folder .*nosuch'),
         ('model.onnx', dict(size='360'), "--size is height and width .* got '360'"),
         ('model.onnx', dict(size='0x5'), "--size is height and width .* got '0x5'"),
+        ('model.onnx', dict(size='20x20000'), '--size .* at most 16384, .* got .20x20000.'),
         ('model.pt2', dict(precision='int8'), '.pt2 takes fp32, got int8'),
         ('model.xml', dict(precision='int8'), '.xml takes fp32, fp16, got int8'),
         ('model.onnx', dict(images='nosuch'), '--images: there is no file or folder nosuch'),

@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmseg.structures import SegDataSample
 from PIL import Image
 
 from mmseg_faseg.apis.model import build_model
+from mmseg_faseg.models import FASegHead
 
 from .small_head import CLASSES, head_config
 from .small_segmentor import BACKBONE
@@ -80,12 +82,41 @@ def save_checkpoint(
     model = build_model(cfg)
     model.init_weights()
     if decode_head is None:
-        torch.nn.init.normal_(model.decode_head.mask_embed[-1].weight, std=0.5)
-        torch.nn.init.normal_(model.decode_head.cls_embed.weight)
+        enliven(model.eval(), picture(200, 300))
     about = dict(classes=NAMES[:CLASSES], palette=PALETTE[:CLASSES])
     meta = dict(cfg=cfg.pretty_text, dataset_meta=about)
     torch.save(dict(state_dict=model.state_dict(), meta=meta), path)
     return path
+
+
+@torch.no_grad()
+def enliven(model, image: np.ndarray) -> None:
+    """Makes random masks and classes differ between queries and pixels, so that classes occur.
+
+    Args:
+        model: A segmentor with random weights.
+        image: RGB (H, W, 3) uint8, over which masks are on and off in equal parts.
+    """
+    head = model.decode_head
+    last, conv = head.mask_embed[-1], head.pixel_decoder.mask_feature
+    torch.nn.init.normal_(head.cls_embed.weight)
+    inputs = torch.from_numpy(image.transpose(2, 0, 1)[::-1].copy())
+    data = model.data_preprocessor(dict(inputs=[inputs], data_samples=[SegDataSample()]))
+    features = model.extract_feat(data['inputs'])
+    mask_features = head.pixel_decoder(features)[0]
+    if isinstance(head, FASegHead):
+        mask_features = conv(mask_features)
+    conv.bias -= mask_features.mean((0, 2, 3))
+    embeddings = []
+    with last.register_forward_hook(lambda module, given, out: embeddings.append(out)):
+        head(features, [SegDataSample(metainfo={})])
+    last.bias -= embeddings[-1].flatten(0, -3)[-1].mean(0)
+    class_logits, mask_logits = (x[-1] for x in head(features, [SegDataSample(metainfo={})]))
+    head.cls_embed.bias -= class_logits.mean((0, 1))
+    spreads = class_logits.std(1).mean(), mask_logits.std((2, 3)).mean()
+    for linear, spread in zip((head.cls_embed, last), spreads, strict=True):
+        linear.weight *= 3 / spread
+        linear.bias *= 3 / spread
 
 
 def picture(height: int, width: int) -> np.ndarray:

@@ -151,7 +151,10 @@ _SELECTORS = {'block': select_blocks, 'pixel': select_pixels}
 
 
 def _num_blocks(coarse_size: tuple[int, int], ratio: float) -> int:
-    return torch.sym_max(math.trunc(coarse_size[0] * coarse_size[1] * ratio), 1)
+    share: Any = coarse_size[0] * coarse_size[1] * ratio
+    if isinstance(share, torch.SymFloat):  # in an export for all sizes, where int() is a constant
+        return torch.sym_max(math.trunc(share), 1)
+    return max(int(share), 1)
 
 
 def _take(tokens: Tensor, index: Tensor) -> Tensor:

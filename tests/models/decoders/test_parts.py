@@ -17,10 +17,10 @@ from mmseg_faseg.models import (
     FocusAttention,
     HighResolutionCrossAttention,
 )
-from mmseg_faseg.models.decoders import focus_attention
 from mmseg_faseg.models.decoders.high_res_attention import select_blocks, select_pixels
 from mmseg_faseg.models.decoders.layer_view import FeatureLevel, LayerView
 from mmseg_faseg.models.decoders.mask_boxes import boxes_of_masks
+from mmseg_faseg.models.ops import chunks
 from tests.helpers.small_head import build_head, feature_maps, head_config
 
 
@@ -31,7 +31,7 @@ def random(*shape):
 @pytest.mark.parametrize('queries_at_a_time', [5, 2])
 def test_attention_equals_mmcv_and_reports_its_focus(monkeypatch, queries_at_a_time):
     chunk = queries_at_a_time * 2 * 4 * 9 * 8  # batch, heads, keys, float64
-    monkeypatch.setattr(focus_attention, 'chunk_bytes', lambda _: chunk)
+    monkeypatch.setattr(chunks, 'chunk_bytes', lambda _: chunk)
     torch.manual_seed(0)
     ours, stock = (cls(16, 4).double() for cls in (FocusAttention, MultiheadAttention))
     stock.batch_first = True

@@ -57,7 +57,7 @@ def grid_sample(value: Tensor, geometry: Geometry, positions: Tensor, weights: T
         sampled = F.grid_sample(level_map, grids[:, :, level], align_corners=False)
         # not einsum, which takes twice as long in ONNX Runtime as the sampling
         out = out + (sampled * weights[:, None, :, level]).sum(-1)  # (B heads, C / heads, Q)
-    out = out.unflatten(0, (batch, heads)).permute(0, 3, 1, 2).reshape(batch, -1, heads * width)
+    out = out.view(batch, heads * width, -1).transpose(1, 2).contiguous()
     return out.to(value.dtype)
 
 
