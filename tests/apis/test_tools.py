@@ -237,8 +237,8 @@ def test_mask2former_to_start_from_is_looked_for(cfg):
 
 
 def test_amp_with_another_wrapper_is_refused(cfg):
-    cfg.optim_wrapper.type = 'MyOptimWrapper'
-    with pytest.raises(apis.UserError, match='--amp needs .* got MyOptimWrapper'):
+    cfg.optim_wrapper.type = 'ApexOptimWrapper'
+    with pytest.raises(apis.UserError, match='--amp needs .* got ApexOptimWrapper'):
         apis.train(cfg, amp=True)
 
 
