@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from ..explain.legend import Entry, with_legend
+from ..explain.legend import Entry, percent, with_legend
 from ..explain.overlay import overlay
 
 if TYPE_CHECKING:
@@ -61,8 +61,7 @@ class Prediction:
     def legend_entry(self, name: str) -> Entry:
         """The colour of a class, and its name and share."""
         share = self.pixels.get(name, 0) / self.label_map.size
-        text = '<0.1%' if 0 < share < 0.0005 else f'{share:.1%}'
-        return self.palette[self.classes.index(name)], f'{name}  {text}'
+        return self.palette[self.classes.index(name)], f'{name}  {percent(share)}'
 
     def to_supervision(self) -> 'Detections':
         """As `supervision <https://supervision.roboflow.com>`_'s detections, one per class.

@@ -15,6 +15,7 @@ from ..datasets.read_image import read_image
 from ..errors import UserError
 from ..explain.explanation import ModelView
 from ..explain.focus import query_at
+from ..explain.legend import percent
 from ..explain.page import Picture
 from ..explain.pictures import draw_query, png_of
 
@@ -108,7 +109,7 @@ class Answers:
         text = (
             f'{view.classes[label]} at ({column}, {row}) is due most to query {query}, which gives '
             f'this class with probability {focus.probability:.2f} and whose mask covers '
-            f'{focus.area:.1%} of the picture.'
+            f'{percent(focus.area)} of the picture.'
         )
         return PixelFocus(text, Picture('focus', png_of(draw_query(view.image, focus))))
 

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from ..apis.prediction import Prediction
+from ..explain.legend import percent
 
 _LONGEST = 1600  # pixels of a side that are shown; downloads have all
 
@@ -38,7 +39,7 @@ def scene_of(prediction: Prediction) -> dict[str, Any]:
             dict(
                 name=name,
                 colour=prediction.palette[prediction.classes.index(name)],
-                share=f'{share:.1%}',
+                share=percent(share),
             )
             for name, share in prediction.areas.items()
         ],

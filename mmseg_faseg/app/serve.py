@@ -1,6 +1,7 @@
 """Serves the page until somebody stops it."""
 
 import ipaddress
+import math
 import os
 import signal
 import socket
@@ -43,8 +44,8 @@ def serve(
         UserError: Gradio is not installed, an argument is wrong, the address is not to be had, or
             there is no such model.
     """
-    if not max_megapixels > 0:
-        raise UserError(f'max_megapixels must be above 0, got {max_megapixels:g}')
+    if not 0 < max_megapixels < math.inf:
+        raise UserError(f'max_megapixels must be a number above 0, got {max_megapixels:g}')
     is_private = _check_address(host, port)
     with _gradio_settings():
         make_page = _import_page()

@@ -41,6 +41,11 @@ def with_legend(
     return canvas
 
 
+def percent(share: float) -> str:
+    """A share in words for people: one that is there is never 0.0%."""
+    return '<0.1%' if 0 < share < 0.0005 else f'{share:.1%}'
+
+
 def room(shape: tuple[int, ...], entries: Sequence[Entry]) -> tuple[int, int]:
     """Height and width of a picture of height and width ``shape`` with its legend."""
     letters = _letters(*shape[:2])

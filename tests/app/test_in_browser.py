@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from mmseg_faseg import Predictor
+from mmseg_faseg.explain.legend import percent
 from tests.helpers.browser import AppPage, browser, needs_browser, requested_hosts, running_app
 from tests.helpers.random_checkpoint import picture, save_checkpoint, small_config
 from tests.helpers.tools import REPOSITORY
@@ -75,7 +76,7 @@ def test_from_upload_to_download(checkpoint, tmp_path):
 
 def assert_shown(page, prediction):
     """The legend has its areas, and the canvas every pixel in the colour of its class."""
-    legend = [f'{name} {share:.1%}' for name, share in prediction.areas.items()]
+    legend = [f'{name} {percent(share)}' for name, share in prediction.areas.items()]
     page.wait_for(lambda: page.legend() == legend)
     pixels = page.script(
         "(c => [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data])"

@@ -115,7 +115,7 @@ def test_the_scene_has_the_number_of_every_pixel(events, photo):
     assert np.array_equal(pixels[..., 0] + 256 * pixels[..., 1], prediction.label_map)
     assert scene['classes'] == list(CLASSES)
     assert decoded(scene['picture']).size == (90, 60)
-    assert sum(float(line['share'].rstrip('%')) for line in scene['legend']) == pytest.approx(
+    assert sum(float(line['share'].strip('<%')) for line in scene['legend']) == pytest.approx(
         100, abs=0.2
     )
 

@@ -34,8 +34,9 @@ def taken():
         (['--host', 'no.such.host.invalid'], 'error: nothing can listen on no.such.host.invalid'),
         (['--port', '70000'], 'error: port must be from 1 to 65535, got 70000'),
         (['--port', '0'], 'error: port must be from 1 to 65535, got 0'),
-        (['--max-megapixels', '0'], 'error: max_megapixels must be above 0, got 0'),
-        (['--max-megapixels', 'nan'], 'error: max_megapixels must be above 0, got nan'),
+        (['--max-megapixels', '0'], 'error: max_megapixels must be a number above 0, got 0'),
+        (['--max-megapixels', 'nan'], 'error: max_megapixels must be a number above 0, got nan'),
+        (['--max-megapixels', 'inf'], 'error: max_megapixels must be a number above 0, got inf'),
     ],
 )
 def test_wrong_arguments(arguments, said):

@@ -65,3 +65,9 @@ def test_wheel_carries_configs_and_tools(installed_wheel, tmp_path):
 @pytest.mark.package
 def test_wheel_says_that_it_has_types(installed_wheel):
     assert (installed_wheel / 'mmseg_faseg' / 'py.typed').is_file()
+
+
+@pytest.mark.package
+def test_wheel_has_what_the_app_shows(installed_wheel):
+    folder = installed_wheel / 'mmseg_faseg' / 'app'
+    assert {'scene.css', 'scene.html', 'scene.js'} <= {file.name for file in folder.iterdir()}

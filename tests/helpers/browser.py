@@ -88,11 +88,13 @@ def running_app(checkpoint: Path, *options: str) -> Iterator[str]:
         said = process.stdout.readline()
         assert said == f'http://127.0.0.1:{port}/ (Ctrl-C ends it)\n', said
         yield said.split()[0]
-        process.send_signal(signal.SIGINT)
-        assert process.wait(PATIENCE) == 0
     finally:
-        process.kill()
-        process.wait()
+        process.send_signal(signal.SIGINT)
+        try:
+            status = process.wait(PATIENCE)
+        finally:
+            process.kill()
+    assert status == 0
 
 
 def _free_port() -> int:
