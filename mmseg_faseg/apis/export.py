@@ -128,7 +128,7 @@ def _parsed(size: str) -> tuple[int, int]:
     sides = (int(found[1]), int(found[2])) if found else (0, 0)
     if not 1 <= min(sides) <= max(sides) <= LARGEST:
         raise UserError(
-            f'--size takes height and width in pixels, at most {LARGEST}, such as 360x480, '
+            f'--size is height and width in pixels, at most {LARGEST}, such as 360x480, '
             f'got {size!r}'
         )
     return sides
