@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.config import Config
 from mmseg.models.decode_heads import Mask2FormerHead
 from torch import nn
 
@@ -54,7 +53,7 @@ def _with_own_head(trained: TrainedModel) -> nn.Module:
     """
     if isinstance(trained.model.decode_head, FASegHead):
         return trained.model
-    cfg = Config(copy.deepcopy(trained.cfg.to_dict()), filename=trained.cfg.filename)
+    cfg = copy.deepcopy(trained.cfg)
     head = cfg.model.decode_head
     encoding = head.get('positional_encoding') or dict(num_feats=128, normalize=True)
     head.update(

@@ -46,7 +46,7 @@ def _resize(step: dict[str, Any]) -> Callable[[Size], Size]:
 
 def _shortest_edge(step: dict[str, Any]) -> Callable[[Size], Size]:
     """Of MMSegmentation's ``ResizeShortestEdge``, which rounds twice."""
-    once = _antialiased_shortest_edge(step)
+    once = _fitted(step)
 
     def twice(size: Size) -> Size:
         height, width = once(size)
@@ -56,6 +56,17 @@ def _shortest_edge(step: dict[str, Any]) -> Callable[[Size], Size]:
 
 
 def _antialiased_shortest_edge(step: dict[str, Any]) -> Callable[[Size], Size]:
+    """Of ours, which keeps a row of a strip of pixels."""
+    fitted = _fitted(step)
+
+    def at_least_one(size: Size) -> Size:
+        height, width = fitted(size)
+        return torch.sym_max(height, 1), torch.sym_max(width, 1)
+
+    return at_least_one
+
+
+def _fitted(step: dict[str, Any]) -> Callable[[Size], Size]:
     scale = step['scale']
     return partial(_within, scale if isinstance(scale, int) else min(scale), step['max_size'])
 

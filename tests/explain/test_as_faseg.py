@@ -3,6 +3,7 @@
 import pytest
 import torch
 from mmengine.config import ConfigDict
+from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
 from mmseg_faseg.explain import record
@@ -28,6 +29,7 @@ def segmentor_config():
 @pytest.mark.parametrize('size', [(64, 96), (90, 75)])
 @torch.no_grad()
 def test_focus_is_that_of_the_stock_attention(size):
+    init_default_scope('mmseg')
     config = segmentor_config()
     torch.manual_seed(0)
     stock = MODELS.build(config)
