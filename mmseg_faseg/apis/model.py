@@ -24,7 +24,10 @@ def build_model(cfg: Config) -> nn.Module:
     if not isinstance(cfg.get('model'), dict) or 'backbone' not in cfg.model:
         raise UserError(f'{name} has no model with a backbone')
     looked_at = ('model', 'default_scope', 'skip_checks')
-    check_config({key: cfg[key] for key in looked_at if key in cfg})
+    try:
+        check_config({key: cfg[key] for key in looked_at if key in cfg})
+    except UserError as error:
+        raise UserError(f'{name}: {error}') from None
     try:
         with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmseg')):
             # of a copy: building writes into the config

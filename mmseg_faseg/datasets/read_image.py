@@ -12,11 +12,11 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from ..errors import UserError
 from .broken_files import first_line, truncation_refused
 
-_MAX_PIXELS = 2**30  # OpenCV's limit too: 3 GiB
+MAX_PIXELS = 2**30  # OpenCV's limit too: 3 GiB
 _CHANNELS = ('rgb', 'bgr')
 
 
-def read_image(path: str | os.PathLike, max_pixels: int = _MAX_PIXELS) -> np.ndarray:
+def read_image(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Reads an image as it is meant to be seen: turned as its EXIF data say.
 
     Grey images, palettes and CMYK become RGB; transparency is left out, as where models are
@@ -50,7 +50,7 @@ def read_image(path: str | os.PathLike, max_pixels: int = _MAX_PIXELS) -> np.nda
 
 
 def from_pil(
-    image: Image.Image, name: str = 'the image', max_pixels: int = _MAX_PIXELS
+    image: Image.Image, name: str = 'the image', max_pixels: int = MAX_PIXELS
 ) -> np.ndarray:
     """A PIL image as RGB (H, W, 3) uint8, by the rules of :func:`read_image`.
 

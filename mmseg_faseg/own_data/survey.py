@@ -14,12 +14,12 @@ from rich.progress import track
 
 from ..datasets.broken_files import first_line, truncation_refused
 from ..datasets.folders import IMAGE_SUFFIXES, LABEL_SUFFIXES
+from ..datasets.read_image import MAX_PIXELS
 from ..errors import UserError
 
 _ORIENTATION = 0x0112  # the EXIF tag: 1 is upright, 5 to 8 lie on their side
 _SKETCH = 8  # an image's likeness to others is judged by this many rows and columns
 _MAX_COLOURS = 32  # of a colour mask, the most frequent ones
-_MAX_PIXELS = 1_000_000_000
 
 
 @dataclass
@@ -191,7 +191,7 @@ def look(entry: Looked) -> Looked:
             continue
         try:
             with Image.open(path) as opened:
-                if opened.width * opened.height > _MAX_PIXELS:
+                if opened.width * opened.height > MAX_PIXELS:
                     raise ValueError(f'has {opened.width} x {opened.height} pixels')
                 look_at(entry, opened)
         except Exception as error:  # whatever a decoder raises, the file is what matters

@@ -438,7 +438,10 @@ def test_arguments_of_scaling_too(arguments, message, refused, unread):
     ('arguments', 'message'),
     [
         (['missing.py'], 'config missing.py'),
-        ([TOYS[1], '--cfg-options', 'model.cuda_graphs=True'], 'cannot be built'),
+        (
+            [TOYS[1], '--cfg-options', 'model.cuda_graphs=True'],
+            "mask2former_toy.py: model: EncoderDecoder takes no 'cuda_graphs'",
+        ),
         (
             [*TOYS, '--cfg-options', 'model.cuda_graphs=True'],
             'faseg_toy, cuda_graphs=True: model.cuda_graphs=True is for --device cuda',

@@ -457,7 +457,7 @@ def test_the_source_is_never_overwritten(tiny, tiny_weights, tmp_path):
         ('model = dict(', 'SyntaxError'),
         ('1 / 0', 'ZeroDivisionError'),
         ('optimizer = dict()', 'has no model with a backbone'),
-        ("model = dict(type='NoSuchModel', backbone=dict())", 'cannot be built: .*NoSuchModel'),
+        ("model = dict(type='NoSuchModel', backbone=dict())", "no part .* called 'NoSuchModel'"),
     ],
 )
 def test_unusable_configs_are_named(tiny_weights, tmp_path, config, message):
