@@ -160,7 +160,8 @@ def _run_apart(cfg: Config, jobs: int) -> None:
 
 def _run(cfg: dict, jobs: int) -> None:
     """Trains and tests one config; its output goes to ``log.txt``."""
-    torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // jobs))
+    share = max(1, len(os.sched_getaffinity(0)) // jobs)
+    torch.set_num_threads(min(share, torch.get_num_threads()))  # OMP_NUM_THREADS may say less
     run_dir = Path(cfg['work_dir'])
     with (run_dir / 'log.txt').open('a') as log, redirect_stdout(log), redirect_stderr(log):
         try:
