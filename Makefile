@@ -20,7 +20,7 @@ demo: env
 	.venv/bin/python tools/demo.py
 
 demo-panoptic: env
-	.venv/bin/python tools/demo.py --config mmseg_faseg::faseg_toy-panoptic.py
+	.venv/bin/python tools/demo.py --config mmseg_faseg::faseg_toy-panoptic.py --iters 400
 
 test: env
 	$(PYTEST) -m 'not nightly'
