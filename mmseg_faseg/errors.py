@@ -57,9 +57,14 @@ def reason_of(error: OSError | RuntimeError) -> str:
     if isinstance(error, OSError) and error.strerror:
         how = _HOW_TO_GO_ON.get(error.errno or 0)
         return error.strerror + (f': {how}' if how else '')
-    if 'inline_container' in str(error):  # PyTorch's writer, which does not say more
+    if isinstance(error, RuntimeError) and is_of_torch_writer(error):  # which says no more
         return f'PyTorch could not write all of it, as on a full disk: {_ROOM}'
     return str(error).partition('\n')[0]
+
+
+def is_of_torch_writer(error: RuntimeError) -> bool:
+    """Whether PyTorch could not write a file, rather than compute something."""
+    return 'inline_container' in str(error)
 
 
 def one_line_errors(main: Callable[..., None]) -> Callable[..., None]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .errors import UserError, reason_of
+from .errors import UserError, is_of_torch_writer, reason_of
 
 _WRITING = '.writing-'  # names of folders for files that are being written
 
@@ -80,6 +80,8 @@ def whole_file(path: str | Path) -> Iterator[Path]:
             temporary.replace(path)
         _to_disk(path.parent)
     except (OSError, RuntimeError) as error:  # PyTorch's own writer raises the latter
+        if isinstance(error, RuntimeError) and not is_of_torch_writer(error):
+            raise
         raise UserError(f'{path} cannot be written: {reason_of(error)}') from None
 
 

@@ -21,6 +21,7 @@ from ..explain.page import write_page
 from ..explain.recorder import mask_head_of
 from ..files import check_folder
 from .checkpoint import find_checkpoint
+from .config import load_config
 from .model import load_model
 from .stored_config import load_stored_config
 from .trained_model import Palette, classes_of
@@ -36,17 +37,19 @@ def explain(
     queries: Sequence[int] | None = None,
     beside: str | Path | None = None,
     longest: int = LONGEST,
+    config: str | Path | None = None,
     trust: bool = False,
 ) -> list[Path]:
     """Writes an HTML page, and its pictures as PNG, about what queries look at in an image.
 
     Args:
-        checkpoint: A checkpoint that carries its config, or a work dir.
+        checkpoint: A checkpoint, or a work dir.
         image: An image file.
         out: Folder to write to.
         queries: Which queries to show; of each class found the one that adds most to it if None.
         beside: Checkpoint of another model with the same classes, such as a Mask2Former.
         longest: An image with a longer side, in pixels, is made smaller first.
+        config: The config of ``checkpoint``; the one that it carries if None.
         trust: As of :func:`.stored_config.load_stored_config`.
 
     Returns:
@@ -60,7 +63,7 @@ def explain(
     if longest < 1:
         raise UserError(f'longest must be at least 1 pixel, got {longest}')
     pixels = _smaller(read_image(image), longest)
-    model = _load(checkpoint, trust)
+    model = _load(checkpoint, trust, config)
     _check_queries(queries, model)
     other = None if beside is None else _load(beside, trust)
     if other is not None and [*other.classes] != [*model.classes]:
@@ -92,9 +95,12 @@ class _Model(NamedTuple):
         return view_of(self.name, self.network, item, self.classes, self.palette)
 
 
-def _load(name: str | Path, trust: bool) -> _Model:
+def _load(name: str | Path, trust: bool, config: str | Path | None = None) -> _Model:
     checkpoint = find_checkpoint(name)
-    cfg = load_stored_config(checkpoint, trust=trust)
+    if config is None:
+        cfg = load_stored_config(checkpoint, trust=trust)
+    else:
+        cfg = load_config(str(config))
     cfg.model = as_faseg(cfg.model)
     entries = read_checkpoint(checkpoint)
     network = load_model(cfg, entries, checkpoint)

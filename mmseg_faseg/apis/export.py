@@ -1,7 +1,6 @@
 """Writes a trained segmentor as a file that runs without it, and checks that file on the spot."""
 
 import json
-import os
 import re
 import tempfile
 from importlib.util import find_spec
@@ -50,6 +49,8 @@ def export(
     size: str | None = None,
     precision: str = 'fp32',
     images: str | Path | None = None,
+    config: str | Path | None = None,
+    trust: bool = False,
 ) -> Export:
     """Exports a segmentor: from a picture, (1, 3, H, W) uint8 RGB, to its class map.
 
@@ -63,6 +64,8 @@ def export(
         precision: 'fp32', 'fp16' or 'int8'.
         images: A picture, or a folder of some, to check with; those of the model's test data if
             None, as far as they are there.
+        config: As of :func:`.trained_model.load_segmentor`.
+        trust: As of :func:`.trained_model.load_segmentor`.
 
     Raises:
         UserError: An argument does not fit, a package is missing, the model cannot be exported, or
@@ -71,7 +74,7 @@ def export(
     target = Path(target).expanduser()
     kind = _format_of(target, precision)
     fixed = None if size is None else _parsed(size)
-    trained = load_segmentor(checkpoint, device='cpu')
+    trained = load_segmentor(checkpoint, config, 'cpu', trust)
     model = picture_model(trained)
     pictures = pictures_to_check_with(images, trained.cfg, fixed)
     made = kind(model, fixed, precision, _info(trained))
@@ -107,9 +110,6 @@ def _format_of(target: Path, precision: str) -> type[Format]:
     if target.suffix not in FORMATS:
         raise UserError(f'the file must end in {", ".join(FORMATS)}, got {target}')
     check_output(target, target.suffix)
-    folder = target.absolute().parent
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise UserError(f'nothing can be written to {folder}')
     kind = FORMATS[target.suffix]
     if precision not in kind.precisions:
         raise UserError(

@@ -1,17 +1,22 @@
 """Trains on folders of photos and label maps, through a config that is written for them."""
 
 import os
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from ..checkpoints.read import check_checkpoint
+from ..engine import check_config
 from ..errors import UserError
 from ..files import check_folder, whole_file
 from ..own_data.config import config_text
 from ..own_data.examine import Examined
 from ..own_data.settings import Machine, Settings, choose
 from .checkpoint import find_checkpoint
-from .config import load_config
+from .checks import check_pretrained
+from .config import load_config, parse_options
 from .run import train
 
 
@@ -40,6 +45,7 @@ def prepare(
     batch_size: int | None = None,
     iters: int | None = None,
     seed: int = 0,
+    options: Sequence[str] | None = None,
 ) -> Prepared:
     """Writes the config of a run, and which images it trains and validates on.
 
@@ -54,9 +60,11 @@ def prepare(
         batch_size: Crops.
         iters: Iterations.
         seed: Of everything that is drawn.
+        options: Settings that the run will change, ``'KEY=VALUE'`` each.
 
     Raises:
-        UserError: An argument is wrong, or there is a run already that has another config.
+        UserError: An argument is wrong, weights to start from are missing, or there is a run
+            already that has another config. Nothing is left behind.
     """
     if not examined.starts or examined.classes is None or examined.parts is None:
         raise UserError(f'{examined.found.images} is nothing to train on: faseg check says why')
@@ -87,25 +95,53 @@ def prepare(
             f'{file} is there already: --resume goes on with it as it is, --out another/folder '
             f'begins a new run, and so does removing {file} and {file.with_suffix("")}'
         )
-    folder = file.with_suffix('')
-    folder.mkdir(parents=True, exist_ok=True)
-    for part, listed in parts.items():
-        _write(folder / f'{part}.txt', '\n'.join(listed))
+    lists = {f'{part}.txt': listed for part, listed in parts.items()}
     if examined.left_out:
-        _write(folder / 'left_out.txt', '\n'.join(sorted(examined.left_out)))
-    _write(file, text)
+        lists['left_out.txt'] = sorted(examined.left_out)
+    with _taken_back_after_an_error(file):
+        for name, listed in lists.items():
+            _write(file.with_suffix('') / name, '\n'.join(listed))
+        _write(file, text)
+        cfg = load_config(str(file), parse_options(options))
+        check_config(cfg)
+        if cfg.get('load_from'):
+            check_checkpoint(cfg.load_from)
+        else:
+            check_pretrained(cfg)
     return Prepared(file, settings, machine)
 
 
-def train_config(config: str | Path, *, amp: bool = False) -> None:
+def train_config(
+    config: str | Path, *, amp: bool = False, options: Sequence[str] | None = None
+) -> None:
     """Trains a written config, from its newest checkpoint if there is one.
+
+    Args:
+        config: The file.
+        amp: Mixed precision.
+        options: Settings to change, ``'KEY=VALUE'`` each.
 
     Raises:
         UserError: There is no such config, or something that training needs is missing.
     """
-    train(load_config(str(config)), resume=True, amp=amp)
+    train(load_config(str(config), parse_options(options)), resume=True, amp=amp)
+
+
+@contextmanager
+def _taken_back_after_an_error(file: Path) -> Iterator[None]:
+    """Makes the folder of a run, and removes it and the config if what follows goes wrong."""
+    folder = file.with_suffix('')
+    new = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        file.unlink(missing_ok=True)
+        if new:
+            shutil.rmtree(folder)
+        raise
 
 
 def _write(file: Path, text: str) -> None:
     with whole_file(file) as temporary:
-        temporary.write_text(f'{text.rstrip()}\n', encoding='utf-8')
+        temporary.write_text(f'{text.rstrip()}\n', encoding='utf-8', errors='surrogateescape')

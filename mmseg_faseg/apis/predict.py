@@ -111,7 +111,9 @@ def predict(
     checkpoint = find_checkpoint(checkpoint)
     check_checkpoint(checkpoint)
     how: dict[str, Any] = dict(tile=tile, overlap=overlap, tta=tta, amp=amp)
-    records = Records(Path(out), dict(_of_file(checkpoint), overlays=overlays, **how), resume)
+    config = settings.get('config')
+    told = dict(how, overlays=overlays, config=None if config is None else str(config))
+    records = Records(Path(out), _of_file(checkpoint) | told, resume)
     waiting = [one for one in found.inputs if not records.is_done(one)]
     outcome = Outcome(resumed=len(found.inputs) - len(waiting), skipped=found.skipped)
     predictor = Predictor(checkpoint, **how, **settings) if waiting else None

@@ -22,7 +22,7 @@ from ..engine.checks.pairs import Expected
 from ..engine.checks.report import skipped_checks
 from ..engine.data_roots import check_data_roots
 from ..errors import UserError
-from ..files import check_folder, check_output, whole_file
+from ..files import check_output, whole_file
 from ..report.data import count_part, spread
 from ..report.evaluation import evaluate
 from ..report.notes import about_curves, about_evaluation, about_part
@@ -41,6 +41,7 @@ def report(
     *,
     max_images: int | None = None,
     data_root: str | None = None,
+    trust: bool = False,
 ) -> Path:
     """Writes a report: curves, metrics of classes, images, data, config, environment.
 
@@ -53,6 +54,7 @@ def report(
             None, or ``comparison.html`` in that of the first.
         max_images: Of each part of the data, evenly spread; all if None.
         data_root: Where the data are now, if not where the config says.
+        trust: As of :func:`mmseg_faseg.apis.load_stored_config`.
 
     Returns:
         The file.
@@ -65,10 +67,10 @@ def report(
         raise UserError('report takes at least one run')
     if max_images is not None and max_images < 1:
         raise UserError(f'--max-images must be at least 1, got {max_images}')
-    found = [find_run(run, {} if data_root is None else {'data_root': data_root}) for run in runs]
+    options = {} if data_root is None else {'data_root': data_root}
+    found = [find_run(run, options, trust) for run in runs]
     file = Path(out or found[0].folder / ('comparison.html' if found[1:] else 'report.html'))
     check_output(file, '.html')
-    check_folder(file.parent, 'the folder of the report')
     with (
         DefaultScope.overwrite_default_scope('mmseg'),
         TemporaryDirectory() as folder,

@@ -46,7 +46,9 @@ class RunFiles:
         return meta if isinstance(meta, dict) else {}
 
 
-def find_run(name: str | Path, options: dict[str, Any] | None = None) -> RunFiles:
+def find_run(
+    name: str | Path, options: dict[str, Any] | None = None, trust: bool = False
+) -> RunFiles:
     """Finds a run.
 
     Its config is the one that MMEngine wrote to the work dir, the newest with training in it, since
@@ -56,6 +58,7 @@ def find_run(name: str | Path, options: dict[str, Any] | None = None) -> RunFile
     Args:
         name: A work dir, or a checkpoint in one.
         options: See :func:`mmseg_faseg.apis.load_config`.
+        trust: As of :func:`mmseg_faseg.apis.load_stored_config`.
 
     Raises:
         UserError: There is no such run, it has no whole checkpoint, or no config that can be read.
@@ -71,7 +74,7 @@ def find_run(name: str | Path, options: dict[str, Any] | None = None) -> RunFile
     if config is not None:
         cfg, text = load_config(str(config), options), config.read_text()
     else:
-        cfg = load_stored_config(str(checkpoint), options)
+        cfg = load_stored_config(str(checkpoint), options, trust=trust)
         config, text = checkpoint, str(entries['meta']['cfg'])
     return RunFiles(str(name), folder, checkpoint, entries, cfg, config, text)
 

@@ -28,6 +28,7 @@ def serve(
     *,
     max_megapixels: float = 16,
     device: str | None = None,
+    config: str | Path | None = None,
     trust: bool = False,
 ) -> None:
     """Serves the page of a model, until Ctrl-C or a signal to terminate.
@@ -38,6 +39,7 @@ def serve(
         port: Port to listen on.
         max_megapixels: Pictures with more are refused.
         device: As of :class:`mmseg_faseg.Predictor`.
+        config: As of :class:`mmseg_faseg.Predictor`.
         trust: As of :class:`mmseg_faseg.Predictor`.
 
     Raises:
@@ -50,7 +52,7 @@ def serve(
     with _gradio_settings():
         make_page = _import_page()
         answers = Answers(
-            Predictor(checkpoint, device=device, trust=trust), int(max_megapixels * 1e6)
+            Predictor(checkpoint, config, device=device, trust=trust), int(max_megapixels * 1e6)
         )
         page = make_page(answers, Path(checkpoint).resolve().name)
         signal.signal(signal.SIGTERM, signal.default_int_handler)

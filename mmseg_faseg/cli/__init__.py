@@ -3,6 +3,8 @@
 Nothing here imports torch or OpenMMLab before a verb runs: help and completion are there at once.
 """
 
+import io
+import sys
 from collections.abc import Callable
 
 import typer
@@ -68,4 +70,7 @@ for verb in VERBS:
 
 def main() -> None:
     """Runs the command line."""
+    for stream in (sys.stdout, sys.stderr):  # names of files may be in no encoding
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors='backslashreplace')
     app(prog_name=COMMAND)

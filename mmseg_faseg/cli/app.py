@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from .loading import Config, Device, Trust
+
 
 def app(
     checkpoint: Annotated[
@@ -16,16 +18,9 @@ def app(
     max_megapixels: Annotated[
         float, typer.Option(help='Pictures with more pixels are refused, in millions.')
     ] = 16,
-    device: Annotated[
-        str | None, typer.Option(help='Such as cpu or cuda:1. If absent: a GPU where there is one.')
-    ] = None,
-    trust: Annotated[
-        bool,
-        typer.Option(
-            '--trust',
-            help="Take the checkpoint's own config as it is written, which can run code.",
-        ),
-    ] = False,
+    device: Device = None,
+    config: Config = None,
+    trust: Trust = False,
 ) -> None:
     """A page in the browser: give it pictures, see classes, click for what queries look at.
 
@@ -36,4 +31,12 @@ def app(
     """
     from ..app.serve import serve
 
-    serve(checkpoint, host, port, max_megapixels=max_megapixels, device=device, trust=trust)
+    serve(
+        checkpoint,
+        host,
+        port,
+        max_megapixels=max_megapixels,
+        device=device,
+        config=config,
+        trust=trust,
+    )

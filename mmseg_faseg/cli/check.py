@@ -25,7 +25,7 @@ def check(
 ) -> None:
     """Look at photos and labels: what is wrong, what is in them, what to do.
 
-    Decodes everything. The exit status is 0 if training would start, else 1.
+    Decodes everything. The exit status is 0 if training, or predicting, would start, else 1.
 
     - `faseg check photos/ --labels masks/`
     - `faseg check photos/ --labels masks/ --classes other road car`
@@ -49,5 +49,5 @@ def check(
     show(examined)
     save_page(examined, page)
     print(f'page: {page}')
-    if labels is not None and not examined.starts:
+    if examined.stops:
         raise typer.Exit(1)

@@ -34,7 +34,10 @@ def convert(
     out: Annotated[Path, Argument(metavar='OUT', help='Folder for the label maps.')],
     classes: Annotated[
         list[str] | None,
-        Option(help='Names in the order of their ids, after IN and OUT; all that are drawn.'),
+        Option(
+            metavar='NAME ...',
+            help='Names in the order of their ids, after IN and OUT; all that are drawn.',
+        ),
     ] = None,
     images: Annotated[
         Path | None, Option(help='Folder of the images, where they are not in the usual place.')
@@ -156,5 +159,7 @@ def _say_written(done: 'Converted', out: Path) -> None:
 
 
 def _counts(counter: Any) -> str:
-    shown = [f'{count} {name}' for name, count in counter.most_common(_SHOWN)]
+    from ..compat.torch_files import printable
+
+    shown = [f'{count} {printable(name)}' for name, count in counter.most_common(_SHOWN)]
     return ', '.join(shown) + (', ...' if len(counter) > _SHOWN else '')

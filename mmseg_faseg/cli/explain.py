@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from .loading import Config, Trust
+
 
 def explain(
     checkpoint: Annotated[
@@ -28,10 +30,8 @@ def explain(
     longest: Annotated[
         int, typer.Option(help='Photos with a longer side, in pixels, are made smaller first.')
     ] = 2048,
-    trust: Annotated[
-        bool,
-        typer.Option('--trust', help='Take all that configs in checkpoints say: only your own.'),
-    ] = False,
+    config: Config = None,
+    trust: Trust = False,
 ) -> None:
     """Show what a model looks at in a photo, layer by layer.
 
@@ -50,6 +50,7 @@ def explain(
         queries=queries or None,
         beside=beside,
         longest=longest,
+        config=config,
         trust=trust,
     )
     print(f'page: {page}, and {len(pictures)} pictures beside it')

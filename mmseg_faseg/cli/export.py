@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from .loading import Config, Trust
+
 
 def export(
     model: Annotated[str, typer.Argument(help='Checkpoint, or the folder of a run.')],
@@ -25,6 +27,8 @@ def export(
         bool, typer.Option('--int8', help='Linear layers in whole numbers (.onnx).')
     ] = False,
     fp16: Annotated[bool, typer.Option('--fp16', help='Half precision (.onnx, .xml).')] = False,
+    config: Config = None,
+    trust: Trust = False,
 ) -> None:
     """Write a trained model as a file that runs without this package.
 
@@ -44,7 +48,16 @@ def export(
         raise UserError('--int8 and --fp16: choose one')
     print(f'exporting {model} to {target}: this takes a minute or more', flush=True)
     precision = 'int8' if int8 else 'fp16' if fp16 else 'fp32'
-    done = run(model, target, scores=scores, size=size, precision=precision, images=images)
+    done = run(
+        model,
+        target,
+        scores=scores,
+        size=size,
+        precision=precision,
+        images=images,
+        config=config,
+        trust=trust,
+    )
     for reason in done.unreadable:
         print(f'left out: {reason}', file=sys.stderr)
     for kind, agreement in done.agreement.items():

@@ -77,6 +77,6 @@ def show(examined: Examined) -> None:
     for check, count in shown.items():
         if count > _SHOWN:
             console.print(f'       and {count - _SHOWN} more findings of {check}')
-    style = 'bold green' if examined.starts else 'bold red'
+    style = 'bold red' if examined.stops else 'bold green'
     console.print(Text(summary.verdict(examined), style=style))
     sys.stdout.flush()

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from .loading import Config, Device, Trust
+
 
 def predict(
     model: Annotated[str, typer.Argument(help='Checkpoint, or the folder of a run.')],
@@ -36,19 +38,9 @@ def predict(
     ] = False,
     amp: Annotated[bool, typer.Option('--amp', help='Half precision.')] = False,
     batch: Annotated[int, typer.Option(help='Images, tiles or frames at a time.')] = 1,
-    device: Annotated[
-        str | None, typer.Option(help='Such as cpu or cuda:1. If absent: a GPU where there is one.')
-    ] = None,
-    config: Annotated[
-        str | None, typer.Option(help="The model's config, where the checkpoint has none.")
-    ] = None,
-    trust: Annotated[
-        bool,
-        typer.Option(
-            '--trust',
-            help="Take the checkpoint's own config as it is written, which can run code.",
-        ),
-    ] = False,
+    device: Device = None,
+    config: Config = None,
+    trust: Trust = False,
 ) -> None:
     """Predict images and videos with a trained model.
 

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from .loading import Trust
+
 
 def report(
     runs: Annotated[
@@ -24,6 +26,7 @@ def report(
     data_root: Annotated[
         str | None, typer.Option(help='Where the data are now, if not where the config says.')
     ] = None,
+    trust: Trust = False,
 ) -> None:
     """Write an HTML page about a run, or about several beside each other.
 
@@ -41,4 +44,4 @@ def report(
     """
     from ..apis.report import report as write
 
-    print(write(runs, out, max_images=max_images, data_root=data_root))
+    print(write(runs, out, max_images=max_images, data_root=data_root, trust=trust))

@@ -41,6 +41,14 @@ def train(
     batch: Annotated[int | None, typer.Option(help='Crops per iteration.')] = None,
     crop: Annotated[int | None, typer.Option(help='Side of the crops, pixels.')] = None,
     amp: Annotated[bool, typer.Option('--amp', help='Mixed precision.')] = False,
+    cfg_options: Annotated[
+        list[str] | None,
+        typer.Option(
+            '--cfg-options',
+            metavar='KEY=VALUE ...',
+            help='Change other settings of the config, as tools/train.py does, for this call.',
+        ),
+    ] = None,
     seed: Seed = 0,
 ) -> None:
     """Train a model on photos and labels.
@@ -86,6 +94,7 @@ def train(
             batch_size=batch,
             iters=iters,
             seed=seed,
+            options=cfg_options,
         )
         chosen = prepared.settings
         print(
@@ -93,7 +102,7 @@ def train(
             f'{chosen.batch_size} crops of {chosen.crop} x {chosen.crop}'
         )
     print(f'Interrupted, it goes on with: {again}', flush=True)
-    train_config(config, amp=amp)
+    train_config(config, amp=amp, options=cfg_options)
     print(f'\nThe model is in {run}. Next:')
     print(f'  {shlex.join(["faseg", "predict", run, str(photos), "--out", f"{run}/predictions"])}')
     print(f'  faseg report {shlex.quote(run)}')

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import typer
 from typer.core import TyperCommand
 
 from ..errors import in_one_line
@@ -13,14 +14,24 @@ class Verb(TyperCommand):
     """Registers everything only once arguments are read, and ends errors of the user in a line."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Lets an option that may be repeated take several words: ``--classes other road car``."""
+        """Lets options take several words: ``--classes other road car``.
+
+        They are those whose value is shown with dots. All words up to the next option are theirs.
+        """
         lists = {
             name
             for parameter in self.params
-            if getattr(parameter, 'multiple', False)
+            if str(getattr(parameter, 'metavar', '')).endswith('...')
             for name in parameter.opts
         }
-        return super().parse_args(ctx, list(_repeated(args, lists)))
+        try:
+            return super().parse_args(ctx, list(_repeated(args, lists)))
+        except typer.BadParameter as error:  # and what comes of it: a missing one
+            taken = [arg for arg in args if arg in lists]
+            if type(error) is typer.BadParameter or not taken:
+                raise
+            text = f'All words after {taken[-1]} are its own: put it last.'
+            raise type(error)(text, ctx=error.ctx, param=error.param) from None
 
     def invoke(self, ctx: Any) -> Any:
         """Runs the verb: 2 is what it exits with after an error, 130 after Ctrl-C."""
@@ -44,7 +55,8 @@ def _repeated(args: list[str], lists: set[str]) -> Iterator[str]:
             yield from args[place:]
             return
         if arg.startswith('-') and arg != '-':
-            option, first = (arg, True) if arg in lists else (None, False)
+            name, is_said, _ = arg.partition('=')
+            option, first = (name, not is_said) if name in lists else (None, False)
         elif option is not None and not first:
             yield option
         else:

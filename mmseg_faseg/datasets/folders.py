@@ -61,7 +61,8 @@ class FolderDataset(BaseSegDataset):
         folder = self.data_prefix.get('seg_map_path')
         labels = files_by_name(folder, LABEL_SUFFIXES) if folder else {}
         if self.ann_file:
-            names = [line.strip() for line in Path(self.ann_file).read_text().splitlines()]
+            text = Path(self.ann_file).read_text(encoding='utf-8', errors='surrogateescape')
+            names = [line.strip() for line in text.splitlines()]
             wanted = [name for name in names if name]
         else:
             named = (name for name in images if name + self.seg_map_suffix in labels)

@@ -33,7 +33,7 @@ def read_image(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> np.ndar
         UserError: Names the file and says why it cannot be read.
     """
     try:
-        with truncation_refused(), _large_images_allowed(), Image.open(path) as image:
+        with truncation_refused(), large_images_allowed(), Image.open(path) as image:
             return from_pil(image, str(path), max_pixels)
     except (UserError, MemoryError):
         raise
@@ -126,7 +126,7 @@ def _with_8_bits(array: np.ndarray, name: str) -> np.ndarray:
 
 
 @contextmanager
-def _large_images_allowed() -> Iterator[None]:
+def large_images_allowed() -> Iterator[None]:
     """Lifts PIL's limit, which stands in the way of satellites' and scanners' images."""
     before = Image.MAX_IMAGE_PIXELS
     Image.MAX_IMAGE_PIXELS = None

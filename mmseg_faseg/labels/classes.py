@@ -7,7 +7,7 @@ from ..errors import UserError
 from .drawing import IGNORED
 from .maps import IGNORE
 
-REST_NAMES = ('other', 'background', '_background_', 'unlabeled', 'unlabelled', 'rest')
+REST_NAMES = ('other', 'background', '_background_', 'unlabeled', 'unlabelled', 'rest', 'none')
 
 
 def rest_among(drawn: Sequence[str], wanted: Sequence[str] | None, usual: str | None) -> str | None:

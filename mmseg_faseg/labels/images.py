@@ -15,6 +15,7 @@ from PIL import Image
 
 from ..datasets.broken_files import first_line, truncation_refused
 from ..datasets.folders import IMAGE_SUFFIXES
+from ..datasets.read_image import large_images_allowed
 from ..errors import UserError
 from .drawing import Size
 from .masks import check_size
@@ -109,10 +110,8 @@ def opened(file: Path | BytesIO) -> Iterator[Image.Image]:
         UserError: It is none, is cut off, or is too large.
     """
     name = f'{file}: ' if isinstance(file, Path) else ''
-    limit = Image.MAX_IMAGE_PIXELS
     try:
-        Image.MAX_IMAGE_PIXELS = None  # ours is asked instead
-        with truncation_refused(), warnings.catch_warnings():
+        with truncation_refused(), large_images_allowed(), warnings.catch_warnings():
             warnings.simplefilter('ignore')
             with Image.open(file) as image:
                 check_size(image.size)
@@ -121,8 +120,6 @@ def opened(file: Path | BytesIO) -> Iterator[Image.Image]:
         raise UserError(f'{name}{error}') from None
     except Exception as error:  # so many kinds of damage, so many types
         raise UserError(f'{name}cannot be read ({first_line(error)})') from None
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
 
 
 class Lie(NamedTuple):

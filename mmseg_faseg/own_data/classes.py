@@ -6,12 +6,14 @@ from typing import NamedTuple
 
 from ..errors import UserError
 from ..explain.palette import default_palette
+from ..labels.classes import REST_NAMES
+from ..labels.fields import read_text
+from ..labels.maps import IGNORE
 from .survey import Survey
 
-IGNORED = 255
 CLASS_LIST = 'classes.txt'  # beside label maps, a line each, as `faseg convert` writes it
-_MOST = 254
-_THE_REST = ('background', 'other', 'rest', 'none')
+_MOST = 255  # values 0 to 254
+_FEW = 32  # values that classes may have beside black and white
 _GREY = [110, 110, 110]
 
 
@@ -36,7 +38,7 @@ class Classes(NamedTuple):
     def palette(self) -> list[list[int]]:
         """A colour (red, green, blue) for each, grey for what is no class of interest."""
         colours = iter(default_palette(len(self.names)))
-        return [_GREY if name in _THE_REST else list(next(colours)) for name in self.names]
+        return [_GREY if name.lower() in REST_NAMES else list(next(colours)) for name in self.names]
 
 
 def classes_of(
@@ -44,7 +46,7 @@ def classes_of(
 ) -> Classes:
     """Decides on the classes.
 
-    Label maps of 0 and 255 alone, and two classes, mean that 255 is the second one. Without names
+    Label maps in black and white, and two classes, mean that 255 is the second one. Without names
     they are read from ``classes.txt`` beside the label maps, or made up by number.
 
     Args:
@@ -56,28 +58,45 @@ def classes_of(
         UserError: Names or values are no list of classes.
     """
     if names is None:
-        names = _listed(found) or _made_up(found, values)
+        names = listed_names(found) or _made_up(found, values)
     names = tuple(names)
     _check(names, values)
-    if values is None and set(found.values) == {0, IGNORED} and len(names) == 2:
-        values = (0, IGNORED)
+    if values is None and is_black_and_white(found) and len(names) == 2:
+        values = (0, IGNORE)
     return Classes(names, None if values is None else tuple(values))
 
 
-def _listed(found: Survey) -> list[str]:
+def listed_names(found: Survey) -> list[str]:
+    """Names in ``classes.txt`` beside the label maps; none without that file.
+
+    Raises:
+        UserError: It cannot be read.
+    """
     path = Path(found.labels or '.', CLASS_LIST)
     if found.labels is None or not path.is_file():
         return []
-    return [line.strip() for line in path.read_text(encoding='utf-8').splitlines() if line.strip()]
+    return [line.strip() for line in read_text(path).splitlines() if line.strip()]
+
+
+def is_black_and_white(found: Survey) -> bool:
+    """Whether label maps hold 0 and 255 only, but for edges that were smoothed."""
+    return set(found.values) == {0, IGNORE} or is_smoothed(found)
+
+
+def is_smoothed(found: Survey) -> bool:
+    """Whether label maps in black and white have so many greys that something smoothed them."""
+    pixels = found.values
+    greys = set(pixels) - {0, IGNORE}
+    clear = pixels[0] + pixels[IGNORE]
+    return len(greys) > _FEW and 0 < pixels[0] < clear and clear > 0.8 * pixels.total()
 
 
 def _made_up(found: Survey, values: Sequence[int] | None) -> list[str]:
     if values is not None:
         return [f'value {value}' for value in values]
-    present = set(found.values)
-    if present == {0, IGNORED}:
+    if is_black_and_white(found):
         return ['background', 'object']
-    numbers = [value for value in present if 0 <= value <= _MOST]
+    numbers = [value for value in found.values if 0 <= value < _MOST]
     return [f'class {number}' for number in range(max(numbers, default=1) + 1)]
 
 
@@ -94,7 +113,7 @@ def _check(names: tuple[str, ...], values: Sequence[int] | None) -> None:
     if values is None:
         return
     fits = len(set(values)) == len(values) == len(names)
-    if not fits or not all(0 <= value <= IGNORED for value in values):
+    if not fits or not all(0 <= value <= IGNORE for value in values):
         raise UserError(
             f'--label-values takes one value from 0 to 255 for each of the {len(names)} classes, '
             f'all different, got {" ".join(map(str, values))}'

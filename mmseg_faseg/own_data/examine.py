@@ -4,8 +4,8 @@ import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .classes import Classes, classes_of
-from .findings import Context, Finding, bad_files, findings_of
+from .classes import Classes, classes_of, listed_names
+from .findings import CHECKS_OF_PARTS, Context, Finding, bad_files, findings_of
 from .split import Split, split
 from .survey import Survey, survey
 
@@ -30,9 +30,14 @@ class Examined(NamedTuple):
     left_out: set[str]
 
     @property
+    def stops(self) -> int:
+        """How many findings there are to mend first."""
+        return sum(finding.stops for finding in self.findings)
+
+    @property
     def starts(self) -> bool:
         """Whether training would start."""
-        return self.classes is not None and not any(finding.stops for finding in self.findings)
+        return self.classes is not None and not self.stops
 
 
 def examine(
@@ -63,7 +68,7 @@ def examine(
     if labels is None:
         return Examined(found, found, None, None, findings_of(Context(found)), set())
     decided = classes_of(found, classes, label_values)
-    named = classes is not None or label_values is not None
+    named = bool(classes is not None or label_values is not None or listed_names(found))
     findings = findings_of(Context(found, decided, named))
     bad = bad_files(findings)
     used = _without(found, bad)
@@ -72,10 +77,10 @@ def examine(
             if finding.stops and finding.files:
                 finding.stops, finding.mend = False, 'left out'
     parts = None
-    if val is not None and used.pairs[1:]:
-        parts = split(used, decided, val, seed)
-        said = {finding.check for finding in findings}
-        again = findings_of(Context(used, decided, named, parts))
+    said = {finding.check for finding in findings}
+    if val is not None and 'no_labels' not in said:
+        parts = split(used, decided, val, seed) if used.pairs[1:] else None
+        again = findings_of(Context(used, decided, named, parts), CHECKS_OF_PARTS)
         findings += [one for one in again if one.check not in said]
         findings.sort(key=lambda finding: not finding.stops)
     return Examined(found, used, decided, parts, findings, bad if skip_bad else set())

@@ -5,16 +5,18 @@ Each check is a generator of what it finds and has the check's name.
 
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from .classes import IGNORED, Classes
+from ..labels.maps import IGNORE
+from .classes import Classes, is_smoothed
 from .split import Split, shared_looks
 from .survey import Survey
 
 _RARE = 2  # images
+_SHOWN = 12  # values in a sentence
 
 
 class Context(NamedTuple):
@@ -23,7 +25,7 @@ class Context(NamedTuple):
     Attributes:
         found: What was seen.
         classes: What the labels mean; None where there are no labels.
-        named: Whether the user said what the classes are.
+        named: Whether somebody said what the classes are.
         parts: What is trained and validated on; None where that is not decided.
     """
 
@@ -57,10 +59,10 @@ class Finding:
     check: str = ''
 
 
-def findings_of(context: Context) -> list[Finding]:
-    """Runs all checks: those that stop training come first."""
+def findings_of(context: Context, checks: Sequence['Check'] | None = None) -> list[Finding]:
+    """Runs checks, all of them if None: what stops training comes first."""
     found = []
-    for check in CHECKS:
+    for check in CHECKS if checks is None else checks:
         for finding in check(context):
             finding.check = check.__name__
             found.append(finding)
@@ -74,11 +76,11 @@ def bad_files(findings: Sequence[Finding]) -> set[str]:
 
 def unreadable(context: Context) -> Iterator[Finding]:
     """Images and label maps can be decoded to their end."""
-    broken = [one.problem for one in context.found.looked if one.problem is not None]
-    for file, reason in broken:
-        yield Finding(
-            f'{file}: cannot be read ({reason})', 'save it anew, or --skip-bad', [file], True
-        )
+    mend = 'save it anew' + ('' if context.found.labels is None else ', or --skip-bad')
+    for one in context.found.looked:
+        if one.problem is not None:
+            file, reason = one.problem
+            yield Finding(f'{file}: cannot be read ({reason})', mend, [file], True)
 
 
 def no_labels(context: Context) -> Iterator[Finding]:
@@ -108,7 +110,7 @@ def without_labels(context: Context) -> Iterator[Finding]:
 def without_image(context: Context) -> Iterator[Finding]:
     """Every label map has an image."""
     files = context.found.unpaired
-    if files and len(files) < len(context.found.looked) + len(files):
+    if files and context.found.pairs:
         yield Finding(
             f'{_count(files, "label map")} without an image of the same name: not used',
             f'add the image {Path(context.found.images, Path(files[0]).stem)}.jpg, ...',
@@ -204,7 +206,7 @@ def colours(context: Context) -> Iterator[Finding]:
 
 def black_and_white(context: Context) -> Iterator[Finding]:
     """Label maps of 0 and 255 mean what they seem to mean: 255 is ignored where it is no class."""
-    if set(context.found.values) != {0, IGNORED} or context.classes is None:
+    if set(context.found.values) != {0, IGNORE} or context.classes is None:
         return
     if context.classes.values is None:
         yield Finding(
@@ -224,37 +226,68 @@ def black_and_white(context: Context) -> Iterator[Finding]:
         )
 
 
+def smoothed(context: Context) -> Iterator[Finding]:
+    """Edges of label maps in black and white are sharp."""
+    if not is_smoothed(context.found):
+        return
+    greys = len(set(context.found.values) - {0, IGNORE})
+    files = [str(one.labels) for one in context.found.pairs if set(one.values) - {0, IGNORE}]
+    yield Finding(
+        f'label maps are black and white, 0 and 255, but {len(files)} have '
+        f'{greys} greys between: edges were smoothed, or the file was JPEG once',
+        'save them without smoothing; of one that is there: mogrify -threshold 50% '
+        f'{shlex.quote(files[0])}',
+        files,
+        True,
+    )
+
+
 def outside(context: Context) -> Iterator[Finding]:
     """Values of label maps are classes, or 255, which is ignored."""
-    if context.classes is None or not context.named:
+    if context.classes is None or is_smoothed(context.found):
         return
-    known = {*context.classes.number_of, IGNORED}
+    known = {*context.classes.number_of, IGNORE}
     by_values = defaultdict(list)
     for one in context.found.pairs:
         by_values[tuple(sorted(set(one.values) - known))].append(one)
     by_values.pop((), None)
-    names = list(context.classes.names)
     for wrong, pairs in sorted(by_values.items()):
-        values = ', '.join(map(str, wrong[:8])) + (', ...' if wrong[8:] else '')
-        every = sorted({*context.classes.number_of, *wrong})
-        more = [f'class{value}' for value in wrong]
-        arguments = ['--classes', *names, *more]
-        if every != list(range(len(every))):
-            arguments += ['--label-values', *map(str, [*context.classes.number_of, *wrong])]
-        mend = f'name it: {context.command("check", *arguments)}, or --skip-bad'
         yield Finding(
-            f'{pairs[0].labels} has {values}, no class: there are {len(names)}, with '
-            f'{_spelled(context.classes)}'
+            f'{pairs[0].labels} has {_values(wrong)}, no class: there are '
+            f'{len(context.classes.names)}, with {_spelled(context.classes)}'
             + (f'; so have {len(pairs) - 1} more label maps' if pairs[1:] else ''),
-            mend,
+            _naming(context, context.classes, wrong),
             [str(one.labels) for one in pairs],
             True,
         )
 
 
+def _naming(context: Context, classes: Classes, wrong: Sequence[int]) -> str:
+    """How values that are no class become classes, if they are a few that can be."""
+    if len(wrong) > _SHOWN or not 0 <= wrong[0] <= wrong[-1] < IGNORE:
+        return 'classes have values from 0 to 254: draw the labels anew, or --skip-bad'
+    values = [*classes.number_of, *wrong]
+    arguments = ['--classes', *classes.names, *(f'class{value}' for value in wrong)]
+    if values != list(range(len(values))):
+        arguments += ['--label-values', *map(str, values)]
+    return f'name it: {context.command("check", *arguments)}, or --skip-bad'
+
+
+def too_few(context: Context) -> Iterator[Finding]:
+    """There is an image to train on, and one to validate on."""
+    count = len(context.found.pairs)
+    if count < 2:
+        yield Finding(
+            f'{_count(range(count), "image")} with a label map that can be used: two are needed, '
+            'one to train on and one to validate on',
+            'add images and label maps',
+            stops=True,
+        )
+
+
 def absent(context: Context) -> Iterator[Finding]:
     """Every class occurs in what is trained on."""
-    if context.classes is None or not context.found.pairs:
+    if context.classes is None or not context.found.pairs or is_smoothed(context.found):
         return
     train = context.found.pairs
     if context.parts is not None:
@@ -269,11 +302,12 @@ def absent(context: Context) -> Iterator[Finding]:
     if missing and not any(one.colours for one in train):
         where = 'image' if context.parts is None else 'image to train on'
         yield Finding(
-            f'no {where} shows {", ".join(map(repr, missing))}: of {len(train)} label maps none '
+            f'no {where} shows {_listed(map(repr, missing))}: of {len(train)} label maps none '
             f'has such a pixel; they hold {_values(values)}',
             'leave it out of --classes, add images that show it, or choose another --val'
             if context.named
-            else f'number classes without gaps, or say --label-values {_values(values, " ")}',
+            else 'number classes without gaps, or say --label-values '
+            + ' '.join(map(str, sorted(values - {IGNORE}))),
             stops=True,
         )
 
@@ -296,7 +330,7 @@ def nothing_labelled(context: Context) -> Iterator[Finding]:
     """Every label map has pixels that are not ignored."""
     if context.classes is None:
         return
-    ignored = {IGNORED} - set(context.classes.number_of)
+    ignored = {IGNORE} - set(context.classes.number_of)
     files = [str(one.labels) for one in context.found.pairs if set(one.values) == ignored]
     if files:
         yield Finding(f'{_count(files, "label map")} with nothing but ignored pixels', '', files)
@@ -321,8 +355,13 @@ def _count(things: Sequence, what: str) -> str:
     return f'{len(things)} {what}{"s" if len(things) != 1 else ""}'
 
 
-def _values(values: set[int], between: str = ', ') -> str:
-    return between.join(str(value) for value in sorted(values)[:12])
+def _values(values: Iterable[int]) -> str:
+    return _listed(map(str, sorted(values)))
+
+
+def _listed(words: Iterable[str]) -> str:
+    words = list(words)
+    return ', '.join(words[:_SHOWN]) + (', ...' if words[_SHOWN:] else '')
 
 
 def _spelled(classes: Classes) -> str:
@@ -338,6 +377,7 @@ CHECKS: tuple[Check, ...] = (
     one_name,
     colours,
     black_and_white,
+    smoothed,
     outside,
     absent,
     sizes,
@@ -349,3 +389,5 @@ CHECKS: tuple[Check, ...] = (
     look_alike,
     unused,
 )
+# What may be otherwise once bad files are left out, and data are parted.
+CHECKS_OF_PARTS: tuple[Check, ...] = (too_few, absent, rare, nothing_labelled, look_alike)

@@ -102,11 +102,17 @@ def choose(
         iters = min(max(least, each * len(pairs)), most)
     if batch_size is None:
         batch_size = 2 if on_cpu else 8 if machine.memory >= 20 else 4
+    crop = crop or max(2 * _STEP, largest // _STEP * _STEP)
+    if batch_size == 1 and crop <= _STEP:
+        raise UserError(
+            f'--crop must be more than {_STEP} with --batch 1, got {crop}: batch norm needs more '
+            'than one place on the coarsest features'
+        )
     return Settings(
         model=_model(model),
         short_side=short if max(sides) > limit else None,
         scales=sorted({round(short * (2 + place / 5) / 3) for place in range(11)}),
-        crop=crop or max(2 * _STEP, largest // _STEP * _STEP),
+        crop=crop,
         batch_size=batch_size,
         iters=iters,
         interval=max(1, min(iters // 5, 1_000)),

@@ -1,5 +1,6 @@
 """Parts data into training and validation such that images of both do not look alike."""
 
+import os
 import random
 import re
 from collections.abc import Sequence
@@ -30,7 +31,7 @@ def split(found: Survey, classes: Classes, val: str, seed: int = 0) -> Split:
     that is possible, that every class occurs in both parts, in training first.
 
     Args:
-        found: What was seen; only pairs that can be read are taken.
+        found: What was seen; of it two pairs or more can be read, and those are taken.
         classes: What the labels mean.
         val: A share, ``'20%'``; a number of images, ``'30'``; or a file that lists names, a line
             each, with or without suffix.
@@ -40,11 +41,6 @@ def split(found: Survey, classes: Classes, val: str, seed: int = 0) -> Split:
         UserError: ``val`` is none of these, or leaves nothing for one of the parts.
     """
     pairs = found.pairs
-    if len(pairs) < 2:
-        raise UserError(
-            f'{found.images} has {len(pairs)} images with label maps that can be read; '
-            'two are needed, one to train on and one to validate on'
-        )
     if Path(val).is_file():
         return _listed(pairs, val)
     count = _count(val, len(pairs))
@@ -78,10 +74,10 @@ def shared_looks(pairs: Sequence[Looked], parts: Split) -> list[tuple[str, str]]
 
 
 def _listed(pairs: list[Looked], file: str) -> Split:
-    text = Path(file).read_text(encoding='utf-8', errors='replace')
+    text = Path(file).read_text(encoding='utf-8', errors='surrogateescape')
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     known = {pair.name for pair in pairs}
-    names = {line if line in known else str(Path(line).with_suffix('')) for line in lines}
+    names = {line if line in known else os.path.splitext(line)[0] for line in lines}
     unknown = sorted(names - known)
     if unknown:
         raise UserError(

@@ -12,7 +12,8 @@ from PIL import Image, ImageOps
 
 from ..explain.overlay import overlay
 from ..files import whole_file
-from .classes import IGNORED, Classes
+from ..labels.maps import IGNORE
+from .classes import Classes
 from .examine import Examined
 from .survey import Looked
 
@@ -61,7 +62,7 @@ def class_rows(examined: Examined) -> list[Row]:
         for value, number in known.items()
     ]
     for value in sorted(set(total) - set(known)):
-        name = 'ignored' if value == IGNORED else 'no class'
+        name = 'ignored' if value == IGNORE else 'no class'
         rows.append(Row(name, value, images[value], total[value] / pixels, '#bbbbbb'))
     return rows
 
@@ -81,12 +82,10 @@ def summary(examined: Examined) -> str:
 
 def verdict(examined: Examined) -> str:
     """Whether training would start, in a sentence."""
+    stops = f'{examined.stops} finding{"s" * (examined.stops > 1)} to mend first'
     if examined.found.labels is None:
-        return 'Photos without labels: they can be predicted.'
-    stops = sum(finding.stops for finding in examined.findings)
-    if stops:
-        return f'Training would not start: {stops} finding{"s" * (stops > 1)} to mend first.'
-    return 'Training would start.'
+        return f'Photos without labels: {stops if examined.stops else "they can be predicted"}.'
+    return f'Training would not start: {stops}.' if examined.stops else 'Training would start.'
 
 
 def sizes(examined: Examined) -> list[tuple[str, int]]:
@@ -110,7 +109,7 @@ def save_page(examined: Examined, file: Path) -> None:
     text = template.render(
         images=examined.found.images,
         labels=examined.found.labels,
-        starts=examined.starts or examined.found.labels is None,
+        well=not examined.stops,
         verdict=verdict(examined),
         summary=summary(examined),
         findings=examined.findings,
@@ -119,7 +118,7 @@ def save_page(examined: Examined, file: Path) -> None:
         pictures=_pictures(examined),
     )
     with whole_file(file) as temporary:
-        temporary.write_text(text, encoding='utf-8')
+        temporary.write_text(text, encoding='utf-8', errors='replace')
 
 
 class _Picture(NamedTuple):
@@ -145,7 +144,7 @@ def _painted(pair: Looked, classes: Classes) -> _Picture:
                 image.size, Image.Resampling.NEAREST
             )
         )
-    labels = np.full(values.shape, IGNORED)
+    labels = np.full(values.shape, IGNORE)
     for value, number in classes.number_of.items():
         labels[values == value] = number
     painted = io.BytesIO()

@@ -14,7 +14,7 @@ from rich.progress import track
 
 from ..datasets.broken_files import first_line, truncation_refused
 from ..datasets.folders import IMAGE_SUFFIXES, LABEL_SUFFIXES
-from ..datasets.read_image import MAX_PIXELS
+from ..datasets.read_image import MAX_PIXELS, large_images_allowed
 from ..errors import UserError
 
 _ORIENTATION = 0x0112  # the EXIF tag: 1 is upright, 5 to 8 lie on their side
@@ -173,7 +173,8 @@ def _below(folder: str | Path) -> Iterator[Path]:
 def _look_at_all(entries: list[Looked]) -> Iterator[Looked]:
     console = Console(stderr=True)
     # Threads, since decoders let go of Python's lock, and processes would import all of this first.
-    with truncation_refused(), ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    threads = len(os.sched_getaffinity(0))
+    with truncation_refused(), large_images_allowed(), ThreadPoolExecutor(threads) as pool:
         yield from track(
             pool.map(look, entries),
             'Looking',
@@ -192,7 +193,8 @@ def look(entry: Looked) -> Looked:
         try:
             with Image.open(path) as opened:
                 if opened.width * opened.height > MAX_PIXELS:
-                    raise ValueError(f'has {opened.width} x {opened.height} pixels')
+                    size = f'{opened.width} x {opened.height}'
+                    raise ValueError(f'it has {size} pixels, {MAX_PIXELS:,} are the most')
                 look_at(entry, opened)
         except Exception as error:  # whatever a decoder raises, the file is what matters
             reason = 'the file is empty' if _is_empty(path) else first_line(error)

@@ -1,12 +1,14 @@
 """What is written for folders of photos trains as it stands."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
 import mmseg
 import numpy as np
 import pytest
+import torch
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 from PIL import Image
@@ -62,6 +64,16 @@ def test_names_with_quotes_and_of_any_script_are_kept(tmp_path):
     assert DATASETS.build(cfg.train_dataloader.dataset).metainfo['classes'] == classes
 
 
+def test_names_in_no_encoding_are_kept(tmp_path):
+    folders = make_folders(tmp_path)
+    for folder, suffix in zip(folders, ('.jpg', '.png'), strict=True):
+        (folder / f'p0{suffix}').rename(os.fsdecode(os.fsencode(folder) + b'/caf\xe9') + suffix)
+    cfg = load_config(str(written(tmp_path, folders).config))
+    data = [DATASETS.build(cfg[f'{part}_dataloader'].dataset) for part in ('train', 'val')]
+    paths = [item['img_path'] for part in data for item in part.load_data_list()]
+    assert sorted(paths) == sorted(map(str, folders[0].iterdir()))
+
+
 def test_a_run_that_is_there_is_not_replaced(tmp_path):
     folders = make_folders(tmp_path)
     before = written(tmp_path, folders).config.read_text()
@@ -71,7 +83,7 @@ def test_a_run_that_is_there_is_not_replaced(tmp_path):
 
 
 def test_a_start_replaces_the_weights_of_the_backbone(tmp_path):
-    (tmp_path / 'best.pth').write_bytes(b'x')
+    torch.save(dict(state_dict={'a': torch.zeros(1)}), tmp_path / 'best.pth')
     prepared = written(tmp_path, make_folders(tmp_path), model='small', start=tmp_path / 'best.pth')
     cfg = load_config(str(prepared.config))
     assert cfg.load_from == str(tmp_path / 'best.pth')
@@ -88,6 +100,9 @@ def test_a_start_replaces_the_weights_of_the_backbone(tmp_path):
         (dict(crop=0), '--crop must be at least 1'),
         (dict(out='photos/p0.jpg/run'), '--out must be a folder'),
         (dict(start='/nowhere/run'), None),
+        (dict(start='/nowhere/best.pth'), 'there is no checkpoint /nowhere/best.pth'),
+        (dict(crop=32, batch_size=1), '--crop must be more than 32 with --batch 1'),
+        (dict(options=['train_cfg.max_iter=3']), 'did you mean .*max_iters'),
     ],
 )
 def test_wrong_arguments_write_nothing(kwargs, text, tmp_path):
@@ -97,7 +112,7 @@ def test_wrong_arguments_write_nothing(kwargs, text, tmp_path):
         kwargs, text = dict(start=tmp_path / 'empty'), 'has no checkpoint'
     with pytest.raises(UserError, match=text):
         written(tmp_path, folders, **kwargs)
-    assert not (tmp_path / 'runs').exists()
+    assert not list(tmp_path.glob('runs/*'))
 
 
 def pairs(count, size):

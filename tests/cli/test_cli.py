@@ -48,10 +48,18 @@ def test_several_words_for_one_option(tmp_path, monkeypatch):
         done = call('check', photos, '--labels', masks, '--classes', *words, '--val', 2)
         assert done.exit_code == 0, done.output
         assert 'my car' in done.output
-    assert (
-        call('check', '--classes', 'other', 'my car', '--labels', masks, '--', photos).exit_code
-        == 0
+    words = ['--classes', 'other', 'my car']
+    assert call('check', *words, '--labels', masks, '--', photos).exit_code == 0
+    assert call('check', photos, '--labels', masks, '--classes=other', 'my car').exit_code == 0
+    swallowed = call('check', '--labels', masks, *words, photos)
+    assert 'All words after --classes are its own: put it last.' in ' '.join(
+        swallowed.output.replace('│', ' ').split()
     )
+
+
+def test_options_with_one_value_leave_the_inputs_alone(tmp_path):
+    done = call('predict', 'nowhere.pth', '--areas', 'a.csv', tmp_path, '--out', tmp_path / 'out')
+    assert 'there is no image or video in' in done.output
 
 
 def test_the_exit_status_says_whether_training_would_start(tmp_path, monkeypatch):
@@ -63,6 +71,11 @@ def test_the_exit_status_says_whether_training_would_start(tmp_path, monkeypatch
     assert "no image shows 'c'" in done.output
     assert (tmp_path / 'photos-check.html').is_file()
     assert call('check', photos).exit_code == 0
+    (photos / 'p0.jpg').write_bytes(b'')
+    done = call('check', photos)
+    assert done.exit_code == 1
+    assert 'Photos without labels: 1 finding to mend first.' in done.output
+    assert '--skip-bad' not in done.output
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,8 @@ def test_options_are_handed_on_and_the_result_is_said(tmp_path, monkeypatch):
         size='360x480',
         precision='fp16',
         images=None,
+        config=None,
+        trust=False,
     )
     assert done.stdout.splitlines()[1:] == [
         '3 real pictures: 99.9950% of the pixels equal (least 99.9900%), largest score difference '

@@ -1,10 +1,11 @@
 """What is wrong with folders is found, with the files and what mends it."""
 
+import os
 import shutil
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from mmseg_faseg.errors import UserError
 from mmseg_faseg.own_data.classes import Classes
@@ -72,6 +73,52 @@ def test_values_that_are_no_class(folders):
     set_labels(folders, 3, 9)
     found = findings(look(folders))['outside']
     assert '--classes other car class9 --label-values 0 1 9' in found.mend
+
+
+@pytest.mark.parametrize('beside', ['other\ncar\n', ''])
+def test_values_that_are_no_class_stop_without_names_too(beside, folders):
+    if beside:
+        (folders[1] / 'classes.txt').write_text(beside)
+    deep = np.full((48, 64), 300, np.uint16)
+    Image.fromarray(deep).save(folders[1] / 'p3.png')
+    examined = look(folders, classes=None)
+    assert stops(examined) == ['outside']
+    assert findings(examined)['outside'].mend.startswith('classes have values from 0 to 254')
+    set_labels(folders, 3, 2)
+    assert stops(look(folders, classes=None)) == (['outside'] if beside else [])
+
+
+@pytest.mark.parametrize('classes', [None, ('other', 'car')])
+def test_smoothed_edges_in_black_and_white(classes, tmp_path):
+    folders = make_folders(tmp_path, values=(0, 255))
+    row, column = np.mgrid[:480, :640]
+    disc = 255 * ((row - 200) ** 2 + (column - 300) ** 2 < 150**2).astype(np.uint8)
+    smooth = Image.fromarray(disc).filter(ImageFilter.GaussianBlur(1))
+    smooth.save(folders[1] / 'p3.png')
+    with Image.open(folders[0] / 'p3.jpg') as image:
+        image.resize((640, 480)).save(folders[0] / 'p3.jpg')
+    examined = look(folders, classes=classes)
+    assert stops(examined) == ['smoothed']
+    assert findings(examined)['smoothed'].files == [str(folders[1] / 'p3.png')]
+    assert look(folders, classes=classes, skip_bad=True).starts
+
+
+def test_mends_name_all_values_but_the_ignored_one(tmp_path):
+    folders = make_folders(tmp_path, values=(0, 7, 11, 255))
+    assert findings(look(folders, classes=None))['absent'].mend.endswith('--label-values 0 7 11')
+    for number, value in enumerate(range(20, 60, 2)):
+        set_labels(folders, number % 8, 0)
+        Image.fromarray(np.full((48, 64), value, np.uint8)).save(folders[1] / f'q{number}.png')
+        shutil.copy(folders[0] / 'p0.jpg', folders[0] / f'q{number}.jpg')
+    found = findings(look(folders, classes=None))['absent']
+    assert found.mend.endswith(' '.join(map(str, [0, *range(20, 60, 2)])))
+    assert found.text.endswith(', ...')
+
+
+def test_one_image_is_not_enough(folders):
+    for number in range(1, 8):
+        (folders[1] / f'p{number}.png').unlink()
+    assert stops(look(folders)) == ['too_few']
 
 
 def test_a_class_that_never_occurs_stops_training(folders):
@@ -192,3 +239,23 @@ def test_what_is_no_class_of_interest_is_grey():
     palette = Classes(('other', 'car', 'road')).palette
     assert palette[0] == [110, 110, 110]
     assert len({tuple(colour) for colour in palette}) == 3
+
+
+def test_images_above_the_limit_of_pil(folders, monkeypatch):
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 100)
+    assert look(folders).starts
+
+
+def test_a_list_of_classes_in_another_encoding(folders):
+    (folders[1] / 'classes.txt').write_bytes('Straße\nAuto\n'.encode('latin-1'))
+    with pytest.raises(UserError, match='classes.txt: is no text in UTF-8'):
+        look(folders, classes=None)
+    (folders[1] / 'classes.txt').write_text('Straße\nAuto\n', encoding='utf-8-sig')
+    assert look(folders, classes=None).classes.names == ('Straße', 'Auto')
+
+
+def test_names_in_no_encoding(folders, tmp_path):
+    for folder, suffix in zip(folders, ('.jpg', '.png'), strict=True):
+        (folder / f'p0{suffix}').rename(os.fsdecode(os.fsencode(folder) + b'/caf\xe9') + suffix)
+    save_page(look(folders), tmp_path / 'page.html')
+    assert 'caf?' in (tmp_path / 'page.html').read_text(encoding='utf-8')
