@@ -2,6 +2,7 @@
 _base_ = './nuclei-instance.py'
 data_root = '{{$NUCLEI_ROOT:data/nuclei}}'
 crop_size = (256, 256)
+scale = (512, 512)  # twice as large: nearly half of the nuclei are less than 13 pixels wide
 metainfo = dict(
     classes=('nucleus', 'background'),
     thing_classes=('nucleus',),
@@ -12,13 +13,14 @@ train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadPanopticAnnotations'),
     dict(type='RandomFlip', prob=0.5, direction=['horizontal', 'vertical']),
-    dict(type='RandomResize', scale=crop_size, ratio_range=(0.8, 1.6), keep_ratio=True),
+    dict(type='RandomResize', scale=scale, ratio_range=(0.8, 1.6), keep_ratio=True),
     dict(type='RandomCrop', crop_size=crop_size, allow_negative_crop=True),
     dict(type='FilterAnnotations', min_gt_bbox_wh=(1, 1), by_mask=True, keep_empty=False),
     dict(type='PackDetInputs'),
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=scale, keep_ratio=True),
     dict(type='LoadPanopticAnnotations'),
     dict(
         type='PackDetInputs',
