@@ -111,6 +111,27 @@ def prepare(
     return Prepared(file, settings, machine)
 
 
+def check_same(
+    config: str | Path, *, iters: int | None, batch_size: int | None, crop: int | None
+) -> None:
+    """Checks that a run goes on with what is asked for, where something is.
+
+    Raises:
+        UserError: Its config has another value.
+    """
+    cfg = load_config(str(config))
+    asked = dict(iters=iters, batch=batch_size, crop=crop)
+    keys = dict(iters='max_iters', batch='batch_size', crop='crop_size')
+    for name, value in asked.items():
+        key = keys[name]
+        there = cfg.get(key)
+        if value is not None and there not in (value, (value, value)):
+            raise UserError(
+                f'--resume goes on with {key} = {there}, got --{name} {value}: '
+                f'change it in {config}'
+            )
+
+
 def train_config(
     config: str | Path, *, amp: bool = False, options: Sequence[str] | None = None
 ) -> None:

@@ -60,7 +60,7 @@ def train(
     - `faseg train photos/ --labels masks/ --classes background car --model tiny --val 30`
     - `faseg train photos/ --resume` goes on with an interrupted run.
     """
-    from ..apis.own_data import prepare, train_config
+    from ..apis.own_data import check_same, prepare, train_config
     from ..errors import UserError
     from ..own_data.examine import examine
 
@@ -69,7 +69,9 @@ def train(
     again = shlex.join(['faseg', 'train', str(photos), '--out', run, '--resume'])
     if resume and not config.is_file():
         raise UserError(f'--resume: there is no {config}, which the run would have')
-    if not resume:
+    if resume:
+        check_same(config, iters=iters, batch_size=batch, crop=crop)
+    else:
         if labels is None:
             raise UserError('--labels: a folder of label maps is needed to train on')
         examined = examine(

@@ -15,7 +15,7 @@ from PIL import Image
 
 from mmseg_faseg.apis.config import load_config
 from mmseg_faseg.apis.model import build_model
-from mmseg_faseg.apis.own_data import prepare
+from mmseg_faseg.apis.own_data import check_same, prepare
 from mmseg_faseg.errors import UserError
 from mmseg_faseg.own_data.examine import examine
 from mmseg_faseg.own_data.settings import Machine, choose
@@ -80,6 +80,15 @@ def test_a_run_that_is_there_is_not_replaced(tmp_path):
     with pytest.raises(UserError, match='--resume goes on with it'):
         written(tmp_path, folders, iters=9)
     assert (tmp_path / 'runs/street.py').read_text() == before
+
+
+def test_going_on_with_other_settings_is_refused(tmp_path):
+    config = written(tmp_path, make_folders(tmp_path), iters=7, batch_size=3, crop=32).config
+    check_same(config, iters=7, batch_size=3, crop=32)
+    check_same(config, iters=None, batch_size=None, crop=None)
+    for name, key in dict(iters='max_iters', batch_size='batch_size', crop='crop_size').items():
+        with pytest.raises(UserError, match=f'{key} = .*, got --.* 64: change it in .*street.py'):
+            check_same(config, **dict(iters=None, batch_size=None, crop=None) | {name: 64})
 
 
 def test_a_start_replaces_the_weights_of_the_backbone(tmp_path):
