@@ -82,6 +82,8 @@ def running_app(checkpoint: Path, *options: str) -> Iterator[str]:
         stdout=subprocess.PIPE,
         text=True,
         env=dict(os.environ, PYTHONPATH=str(REPOSITORY)),
+        # SIGINT is ignored where tests run in the background.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         assert process.stdout
