@@ -65,7 +65,7 @@ def test_the_workflow_runs_targets_on_both_pythons():
             command = step.get('run', '').replace('${{ matrix.target }}', '{}')
             for target in matrix.get('target', [None]):
                 named |= targets_in(command.format(target))
-    assert named == {'lint', 'test', 'test-fast', 'test-nightly'}
+    assert named == {'docs', 'lint', 'test', 'test-fast', 'test-nightly'}
     pythons = {python for python in pythons if '{' not in python}
     setup = ConfigParser()
     setup.read(REPOSITORY / 'setup.cfg')
