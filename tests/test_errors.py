@@ -122,6 +122,13 @@ def test_a_file_that_cannot_be_written(tmp_path, error, said):
     assert os.listdir(tmp_path) == ['a.pth']
 
 
+def test_what_fails_while_a_file_is_written_keeps_its_own_error(tmp_path):
+    with pytest.raises(RuntimeError, match='^no memory$') as raised, whole_file(tmp_path / 'a.pth'):
+        raise RuntimeError('no memory')
+    assert not isinstance(raised.value, UserError)
+    assert os.listdir(tmp_path) == []
+
+
 def test_a_read_only_place_is_refused_before_work_is_done(tmp_path, monkeypatch):
     monkeypatch.setattr(os, 'access', lambda path, mode: False)  # root may write anywhere
     with pytest.raises(UserError, match=f'nothing can be written to {tmp_path}, where a.onnx is'):

@@ -120,10 +120,10 @@ def check_same(
         UserError: Its config has another value.
     """
     cfg = load_config(str(config))
-    asked = dict(iters=iters, batch=batch_size, crop=crop)
-    keys = dict(iters='max_iters', batch='batch_size', crop='crop_size')
-    for name, value in asked.items():
-        key = keys[name]
+    asked = dict(
+        iters=('max_iters', iters), batch=('batch_size', batch_size), crop=('crop_size', crop)
+    )
+    for name, (key, value) in asked.items():
         there = cfg.get(key)
         if value is not None and there not in (value, (value, value)):
             raise UserError(

@@ -4,8 +4,9 @@ import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from .checks import CHECKS_OF_PARTS, bad_files, findings_of
 from .classes import Classes, classes_of, listed_names
-from .findings import CHECKS_OF_PARTS, Context, Finding, bad_files, findings_of
+from .finding import Context, Finding
 from .split import Split, split
 from .survey import Survey, survey
 

@@ -89,9 +89,12 @@ def test_a_file_of_names(tmp_path):
     file.write_text('003\n070\n')
     with pytest.raises(UserError, match="lists '070', which is no image"):
         split(seen(10), CLASSES, str(file))
+    file.write_text('003\n.\n')
+    with pytest.raises(UserError, match="lists '.', which is no image"):
+        split(seen(10), CLASSES, str(file))
 
 
-@pytest.mark.parametrize('val', ['0', '10', '100%', '0%', '-3', 'half', '2.5', 'no_such.txt', '.'])
+@pytest.mark.parametrize('val', ['0', '10', '100%', '0%', '-3', 'half', '2.5', 'no_such.txt'])
 def test_what_is_no_part(val):
     with pytest.raises(UserError, match='--val'):
         split(seen(10), CLASSES, val)
